@@ -1,0 +1,78 @@
+//! What goes to Redis and what comes back, so that only this folder names the `redis` crate.
+
+use redis::{Cmd, ToRedisArgs, Value};
+
+use crate::{Error, Result};
+
+/// One command. Whether it writes decides if it is tried while Redis refuses writes.
+pub(crate) struct Command {
+    pub(super) cmd: Cmd,
+    pub(super) name: &'static str,
+    pub(super) writes: bool,
+}
+
+impl Command {
+    /// A command that changes nothing.
+    pub(crate) fn read(name: &'static str) -> Self {
+        Self { cmd: redis::cmd(name), name, writes: false }
+    }
+
+    /// A command that changes something.
+    pub(crate) fn write(name: &'static str) -> Self {
+        Self { cmd: redis::cmd(name), name, writes: true }
+    }
+
+    /// Appends an argument: text, bytes, an integer, or a slice of them.
+    pub(crate) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        self.cmd.arg(arg);
+        self
+    }
+}
+
+/// What Redis answered to one command.
+pub(crate) struct Reply(pub(super) Value);
+
+impl Reply {
+    /// A string, or nothing for nil.
+    pub(crate) fn bytes(self) -> Result<Option<Vec<u8>>> {
+        match self.0 {
+            Value::Nil => Ok(None),
+            Value::BulkString(bytes) => Ok(Some(bytes)),
+            Value::SimpleString(text) => Ok(Some(text.into_bytes())),
+            _ => Err(unexpected("a string")),
+        }
+    }
+
+    /// A string of UTF-8, or nothing for nil.
+    pub(crate) fn text(self) -> Result<Option<String>> {
+        let text = self.bytes()?.map(String::from_utf8).transpose();
+        text.map_err(|_| Error::corrupt("a text in redis is not utf-8"))
+    }
+
+    /// An integer.
+    pub(crate) fn int(self) -> Result<i64> {
+        match self.0 {
+            Value::Int(number) => Ok(number),
+            _ => Err(unexpected("an integer")),
+        }
+    }
+
+    /// A list of replies; nil is an empty one.
+    pub(crate) fn array(self) -> Result<Vec<Self>> {
+        match self.0 {
+            Value::Nil => Ok(Vec::new()),
+            Value::Array(values) => Ok(values.into_iter().map(Self).collect()),
+            _ => Err(unexpected("a list")),
+        }
+    }
+
+    /// Whether Redis answered nil, as `SET ... NX` does when the key exists.
+    pub(crate) fn is_nil(&self) -> bool {
+        matches!(self.0, Value::Nil)
+    }
+}
+
+/// A reply of the wrong shape, told without what it holds.
+fn unexpected(wanted: &str) -> Error {
+    Error::corrupt(format!("redis answered something else than {wanted}"))
+}

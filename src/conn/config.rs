@@ -1,0 +1,186 @@
+//! Where Redis is, from a URL, a builder or the environment.
+
+use std::{fmt, time::Duration};
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
+
+use crate::{Error, Result, key::Keyspace, outcome::Redacted};
+
+/// Where Redis is and how long it may take.
+///
+/// URLs: `redis://[user[:password]@]host[:port][/db]` and `redis+unix:///path/to/socket[?db=0&user=..&pass=..]`.
+/// Building one never waits for a server.
+///
+/// ```
+/// use towerkeep::conn::RedisConfig;
+/// let config = RedisConfig::new("redis://:hunter2@127.0.0.1:6379/1").unwrap();
+/// assert!(!format!("{config:?}").contains("hunter2"));
+/// assert!(RedisConfig::new("localhost:6379").unwrap_err().is_invalid());
+/// ```
+#[derive(Clone)]
+pub struct RedisConfig {
+    pub(super) info: ConnectionInfo,
+    pub(super) deadline: Duration,
+    pub(super) keys: Keyspace,
+    pub(super) instances: Option<u32>,
+}
+
+/// A command that takes longer has failed.
+const DEADLINE: Duration = Duration::from_millis(25);
+
+impl RedisConfig {
+    /// The server at `url`.
+    ///
+    /// # Errors
+    /// Invalid, when the URL does not parse or asks for what this build cannot do. The password is not in the message.
+    pub fn new(url: &str) -> Result<Self> {
+        match url.split_once("://") {
+            Some(("redis" | "redis+unix" | "unix", _)) => {}
+            Some(("rediss", _)) => {
+                return Err(Error::invalid("REDIS_URL asks for TLS (rediss://), which this build does not have"));
+            }
+            Some(("redis+sentinel" | "redis+cluster", _)) => {
+                return Err(Error::invalid("REDIS_URL asks for Sentinel or Cluster, which this build does not have"));
+            }
+            _ => {
+                return Err(Error::invalid(
+                    "REDIS_URL is not a Redis URL: write redis://host:6379 or redis+unix:///path/to/socket",
+                ));
+            }
+        }
+        let info = url.into_connection_info().map_err(|error| {
+            // The library's text names the part that is wrong; its detail could repeat what was written there.
+            Error::invalid(format!("REDIS_URL cannot be used: {}", reason(&error)))
+        })?;
+        Ok(Self::of(info))
+    }
+
+    /// The server that the environment names: `REDIS_URL`, or `REDIS_HOST` with `REDIS_PORT` (6379) and
+    /// `REDIS_PASSWORD`; nothing where it names none. Empty variables count as unset.
+    ///
+    /// # Errors
+    /// Invalid, naming the variable.
+    pub fn from_env() -> Result<Option<Self>> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        if let Some(url) = variable("REDIS_URL") {
+            return Self::new(&url).map(Some);
+        }
+        let Some(host) = variable("REDIS_HOST") else { return Ok(None) };
+        let port = match variable("REDIS_PORT") {
+            None => 6379,
+            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+                Error::invalid(format!("REDIS_PORT is {port:?}; give a number from 1 to 65535"))
+            })?,
+        };
+        let info = (host, port).into_connection_info().map_err(|_| Error::invalid("REDIS_HOST cannot be used"))?;
+        let settings = match variable("REDIS_PASSWORD") {
+            Some(password) => info.redis_settings().clone().set_password(password),
+            None => info.redis_settings().clone(),
+        };
+        Ok(Some(Self::of(info.set_redis_settings(settings))))
+    }
+
+    fn of(info: ConnectionInfo) -> Self {
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        Self { info, deadline: DEADLINE, keys: Keyspace::default(), instances: None }
+    }
+
+    /// How long one operation may take. Defaults to 25 ms.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How keys are named. Defaults to the prefix `tk`.
+    #[must_use]
+    pub fn keys(mut self, keys: Keyspace) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// How many instances share this Redis, for local limits during an outage. Defaults to the number that beat in
+    /// the last 15 s before it.
+    #[must_use]
+    pub fn instances(mut self, instances: u32) -> Self {
+        self.instances = Some(instances);
+        self
+    }
+
+    /// The server for logs: no user, no password.
+    pub(super) fn address(&self) -> String {
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+            ConnectionAddr::Tcp(host, port) => format!("{host}:{port}"),
+            ConnectionAddr::Unix(path) => path.display().to_string(),
+            _ => "tls".to_owned(),
+        }
+    }
+}
+
+fn reason(error: &redis::RedisError) -> String {
+    let text = error.to_string();
+    let text = text.split(" - ").next().unwrap_or_default();
+    text.split(": ").next().unwrap_or_default().to_lowercase()
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("address", &self.address())
+            .field("credentials", &self.info.redis_settings().password().map(|_| Redacted))
+            .field("deadline", &self.deadline)
+            .field("prefix", &self.keys.prefix())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&str, &str)]) -> Result<Option<RedisConfig>> {
+        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        RedisConfig::from_variables(find)
+    }
+
+    #[test]
+    fn the_url_wins_over_host_and_port() {
+        let config = from(&[("REDIS_HOST", "b"), ("REDIS_URL", "redis://a:7000/2")]).expect("valid").expect("named");
+        assert_eq!((config.address().as_str(), config.info.redis_settings().db()), ("a:7000", 2));
+    }
+
+    #[test]
+    fn host_port_and_password_are_read() {
+        let variables = [("REDIS_HOST", "::1"), ("REDIS_PORT", "7001"), ("REDIS_PASSWORD", "p@ss"), ("REDIS_URL", "")];
+        let config = from(&variables).expect("valid").expect("named");
+        assert_eq!(config.address(), "[::1]:7001");
+        assert_eq!(config.info.redis_settings().password(), Some("p@ss"));
+    }
+
+    #[test]
+    fn nothing_named_is_no_redis() {
+        assert!(from(&[]).expect("valid").is_none());
+    }
+
+    #[test]
+    fn bad_input_is_told_without_the_secret() {
+        let urls = ["", "localhost", "http://x", "redis://:hunter2@host:port", "redis://:hunter2@h/notanumber", "redis://"];
+        for url in urls {
+            let error = RedisConfig::new(url).expect_err(url);
+            assert!(error.is_invalid(), "{url}");
+            assert!(error.to_string().contains("REDIS_URL") && !error.to_string().contains("hunter2"), "{error}");
+        }
+        assert!(from(&[("REDIS_HOST", "h"), ("REDIS_PORT", "70000")]).is_err());
+    }
+
+    #[test]
+    fn unix_sockets_are_addresses() {
+        let config = RedisConfig::new("redis+unix:///run/redis.sock?db=3").expect("valid");
+        assert_eq!(config.address(), "/run/redis.sock");
+    }
+}

@@ -1,0 +1,97 @@
+//! What an error of Redis means: to the breaker, and to the caller.
+
+use redis::{ErrorKind, RedisError};
+
+use crate::Error;
+
+/// What went wrong, as far as anybody acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fault {
+    /// The connection is gone.
+    Dropped,
+    /// No answer within the deadline.
+    Timeout,
+    /// The server answers and cannot serve: loading, busy, no master.
+    NotServing,
+    /// The server refuses us: a wrong or missing password.
+    Auth,
+    /// The server refuses writes: out of memory, failed save, read-only replica.
+    WritesRefused,
+    /// Not the protocol we speak.
+    Protocol,
+    /// The script is not loaded.
+    NoScript,
+    /// A script's guard found its deadline passed; the server's time in microseconds.
+    Late(u64),
+    /// A value of another type under our key.
+    WrongType,
+    /// The ACL does not allow the command or the key.
+    NoPermission,
+    /// Any other error of the server.
+    Other,
+}
+
+impl Fault {
+    /// Reads what the client library says; codes, because `kind()` calls most of these the same.
+    pub(super) fn of(error: &RedisError) -> Self {
+        if let Some(code) = error.code() {
+            return Self::of_code(code, error.detail());
+        }
+        match error.kind() {
+            ErrorKind::AuthenticationFailed => Self::Auth,
+            ErrorKind::Parse | ErrorKind::RESP3NotSupported => Self::Protocol,
+            _ if error.is_timeout() => Self::Timeout,
+            _ if error.is_io_error() || error.is_connection_dropped() => Self::Dropped,
+            ErrorKind::Io => Self::Dropped,
+            _ => Self::Other,
+        }
+    }
+
+    pub(super) fn of_code(code: &str, detail: Option<&str>) -> Self {
+        match code {
+            "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" | "TRYAGAIN" => Self::NotServing,
+            "NOAUTH" | "WRONGPASS" => Self::Auth,
+            "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS" => Self::WritesRefused,
+            "NOSCRIPT" => Self::NoScript,
+            "WRONGTYPE" => Self::WrongType,
+            "NOPERM" => Self::NoPermission,
+            "LATE" => Self::Late(detail.and_then(|time| time.trim().parse().ok()).unwrap_or(0)),
+            _ => Self::Other,
+        }
+    }
+
+    /// The word for logs and metrics.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dropped => "dropped",
+            Self::Timeout => "timeout",
+            Self::NotServing => "not_serving",
+            Self::Auth => "auth",
+            Self::WritesRefused => "writes_refused",
+            Self::Protocol => "protocol",
+            Self::NoScript => "no_script",
+            Self::Late(_) => "late",
+            Self::WrongType => "wrong_type",
+            Self::NoPermission => "no_permission",
+            Self::Other => "other",
+        }
+    }
+
+    /// What the caller is told. Never the server's own text: it can hold values.
+    pub(super) fn into_error(self, command: &'static str) -> Error {
+        let text = match self {
+            Self::WrongType => return Error::corrupt(format!("{command}: redis holds a value of another type")),
+            Self::Dropped => "the connection to redis dropped",
+            Self::Timeout => "redis did not answer in time",
+            Self::NotServing => "redis is not serving now",
+            Self::Auth => "redis refused our credentials",
+            Self::WritesRefused => "redis refuses writes now",
+            Self::Protocol => "redis answered in another protocol",
+            Self::NoScript => "redis has lost a script",
+            Self::Late(_) => "redis got the command after its deadline and did nothing",
+            Self::NoPermission => "redis' access rules do not allow the command",
+            Self::Other => "redis answered with an error",
+        };
+        Error::unavailable(format!("{command}: {text}"))
+    }
+}

@@ -1,0 +1,174 @@
+//! The handle: what every concern's `redis.rs` calls.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    Command, Notices, RedisConfig, Reply, Script, ScriptCall,
+    fault::Fault,
+    link::{Link, Operation},
+    supervisor::{self, Shared},
+};
+use crate::{Cx, Error, Result, Status, StoreFuture, clock::Timestamp, key::Keyspace};
+
+/// A handle to one Redis: connections, deadlines, breaker and recovery behind it. Cheap to clone.
+///
+/// 1. Every operation ends within the deadline (25 ms by default) or what is left of its request's budget.
+/// 2. While Redis is down an operation costs nanoseconds and no I/O; one supervisor reconnects in the background.
+/// 3. Making a handle never waits. A server that is not there yet is an outage like any other.
+///
+/// Dropping the last clone closes the connections.
+///
+/// # When Redis is down
+/// Operations answer [`is_unavailable`](Error::is_unavailable) at once. What that means is each concern's choice.
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+    /// Set while recovering: straight to the proven link, past the breaker.
+    via: Option<Arc<Link>>,
+}
+
+/// When in a recovery a step runs; regular operations are refused until all have run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Purges made during the outage are replayed.
+    Purges,
+    /// Sessions are written back, tombstones first.
+    Sessions,
+}
+
+/// What a recovery step works with: a handle that reaches Redis while everybody else is still refused.
+pub(crate) struct Recovery {
+    pub(crate) redis: Redis,
+}
+
+/// Something to be done whenever Redis is reached again, and the first time.
+pub(crate) trait RecoveryStep: Send + Sync + 'static {
+    /// Does it. An unavailable error means that Redis is gone again: the recovery starts anew later.
+    fn run(&self, recovery: Recovery) -> StoreFuture<()>;
+}
+
+impl Redis {
+    /// A handle to the server of `config`; connects in the background.
+    ///
+    /// # Errors
+    /// Invalid, when called outside of a Tokio runtime.
+    pub fn new(config: RedisConfig) -> Result<Self> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
+            Error::invalid("Redis needs a Tokio runtime: make the handle inside of #[tokio::main] or Runtime::enter")
+        })?;
+        let shared = Arc::new(Shared::new(config)?);
+        runtime.spawn(supervisor::run(Arc::downgrade(&shared)));
+        Ok(Self { shared, via: None })
+    }
+
+    pub(super) fn recovering(shared: Arc<Shared>, link: Arc<Link>) -> Self {
+        Self { shared, via: Some(link) }
+    }
+
+    /// How keys are named.
+    pub fn keys(&self) -> &Keyspace {
+        &self.shared.config.keys
+    }
+
+    /// How the connection stands.
+    pub fn status(&self) -> Status {
+        self.shared.gate.status()
+    }
+
+    /// Refuses all operations as if Redis were gone, until called with `false`.
+    pub fn force_outage(&self, on: bool) {
+        self.shared.force(on);
+    }
+
+    /// Waits until Redis is reached, at most `within`; whether it was.
+    pub async fn ready(&self, within: Duration) -> bool {
+        tokio::time::timeout(within, self.shared.closed()).await.is_ok()
+    }
+
+    /// How many instances beat in Redis when it was last reached, this one included; at least 1.
+    pub(crate) fn instances(&self) -> u32 {
+        self.shared.instances()
+    }
+
+    /// The server's time, estimated from the offset that the probes measure.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.server_time.now()
+    }
+
+    /// Has `script` loaded on every later connection. A store calls it when it is made.
+    pub(crate) fn register(&self, script: &'static Script) {
+        self.shared.register(script);
+    }
+
+    /// Runs `step` in every later recovery, and in the first connect if it is still to come.
+    pub(crate) fn on_recovery(&self, stage: Stage, step: Arc<dyn RecoveryStep>) {
+        self.shared.on_recovery(stage, step);
+    }
+
+    /// Listens to `channel` from now on, over all reconnects.
+    pub(crate) fn subscribe(&self, channel: String) -> Notices {
+        self.shared.subscriber.subscribe(channel)
+    }
+
+    /// Runs work that nobody waits for, one after another; refused while 1,024 wait.
+    pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) -> bool {
+        self.shared.background.push(work)
+    }
+
+    /// Sends one command now.
+    pub(crate) fn call<T, D>(&self, cx: &Cx, command: Command, decode: D) -> StoreFuture<T>
+    where
+        D: FnOnce(Reply) -> Result<T> + Send + 'static,
+    {
+        match self.begin(cx, command.writes) {
+            Err(error) => StoreFuture::err(error),
+            Ok(operation) => StoreFuture::submit(async move { decode(operation.one(command).await?) }),
+        }
+    }
+
+    /// Sends several commands now, in one trip; each reply keeps its own error.
+    pub(crate) fn pipeline<T, D>(&self, cx: &Cx, commands: Vec<Command>, decode: D) -> StoreFuture<T>
+    where
+        D: FnOnce(Vec<Result<Reply>>) -> Result<T> + Send + 'static,
+    {
+        let writes = commands.iter().any(|command| command.writes);
+        match self.begin(cx, writes) {
+            Err(error) => StoreFuture::err(error),
+            Ok(operation) => StoreFuture::submit(async move { decode(operation.many(commands).await?) }),
+        }
+    }
+
+    /// Calls a script now: one trip, a second one only where the server has lost the script.
+    pub(crate) fn eval<T, D>(&self, cx: &Cx, script: &'static Script, call: ScriptCall, decode: D) -> StoreFuture<T>
+    where
+        D: FnOnce(Reply) -> Result<T> + Send + 'static,
+    {
+        match self.begin(cx, true) {
+            Err(error) => StoreFuture::err(error),
+            Ok(operation) => {
+                let now = cx.now();
+                StoreFuture::submit(async move { decode(operation.script(script, call, now).await?) })
+            }
+        }
+    }
+
+    /// Passes the breaker, takes a place in the connection, and fixes when this operation ends.
+    fn begin(&self, cx: &Cx, writes: bool) -> Result<Operation> {
+        let link = match &self.via {
+            Some(link) => Arc::clone(link),
+            None => self.shared.admit(writes)?,
+        };
+        Operation::begin(Arc::clone(&self.shared), link, cx)
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("config", &self.shared.config).field("status", &self.status()).finish()
+    }
+}
+
+/// How a refusal is told without touching the network.
+pub(super) fn refused(why: Fault) -> Error {
+    why.into_error("redis")
+}

@@ -1,0 +1,18 @@
+//! The Redis handle that all concerns share: connections, deadlines, the breaker, recovery.
+
+mod command;
+mod config;
+mod fault;
+mod handle;
+mod link;
+mod script;
+mod subscriber;
+mod supervisor;
+
+pub use config::RedisConfig;
+pub use handle::Redis;
+
+pub(crate) use command::{Command, Reply};
+pub(crate) use handle::{Recovery, RecoveryStep, Stage};
+pub(crate) use script::{Script, ScriptCall, guarded_script};
+pub(crate) use subscriber::{Notice, Notices};

@@ -1,0 +1,62 @@
+//! Lua scripts: loaded on each connect, called by digest, guarded by a deadline.
+
+use std::sync::OnceLock;
+
+/// What every script begins with; it sets `now` and refuses to run late.
+macro_rules! guarded_script {
+    ($(#[$meta:meta])* $vis:vis static $name:ident = $label:literal, $file:literal) => {
+        $(#[$meta])*
+        $vis static $name: $crate::conn::Script =
+            $crate::conn::Script::new($label, concat!(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/conn/guard.lua")), include_str!($file)));
+    };
+}
+pub(crate) use guarded_script;
+
+/// One script, defined once as a `static` by [`guarded_script!`].
+pub(crate) struct Script {
+    pub(super) name: &'static str,
+    source: &'static str,
+    digest: OnceLock<redis::Script>,
+}
+
+impl Script {
+    pub(crate) const fn new(name: &'static str, source: &'static str) -> Self {
+        Self { name, source, digest: OnceLock::new() }
+    }
+
+    pub(super) fn source(&self) -> &'static str {
+        self.source
+    }
+
+    /// The SHA-1 of the source, by which `EVALSHA` finds it.
+    pub(super) fn digest(&self) -> &str {
+        self.digest.get_or_init(|| redis::Script::new(self.source)).get_hash()
+    }
+}
+
+/// The keys and arguments of one call; the guard's two arguments are appended by the handle.
+#[derive(Default)]
+pub(crate) struct ScriptCall {
+    pub(super) keys: Vec<String>,
+    pub(super) args: Vec<Vec<u8>>,
+}
+
+impl ScriptCall {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn key(mut self, key: impl Into<String>) -> Self {
+        self.keys.push(key.into());
+        self
+    }
+
+    pub(crate) fn arg(mut self, arg: impl Into<Vec<u8>>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    pub(crate) fn int(self, number: impl Into<i128>) -> Self {
+        self.arg(number.into().to_string())
+    }
+}

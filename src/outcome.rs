@@ -1,0 +1,61 @@
+//! Outcomes have names: the same word in headers, traces, metrics and tests.
+
+use std::fmt;
+
+/// Defines an enum of outcomes, each with its one word.
+macro_rules! outcomes {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident => $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        $vis enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// The word for headers, traces and metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use outcomes;
+
+outcomes! {
+    /// How the stores stand: in every request's extensions behind `keep.layer()`, and what `keep.status()` says.
+    ///
+    /// ```
+    /// use towerkeep::Status;
+    /// assert_eq!(Status::Degraded.as_str(), "degraded");
+    /// ```
+    pub enum Status {
+        /// No Redis is configured; everything lives in this process.
+        InMemory => "in_memory",
+        /// Redis answers.
+        Up => "up",
+        /// Redis answers reads and refuses writes (out of memory, a failed save, a read-only replica).
+        Degraded => "degraded",
+        /// Redis does not answer, or an outage is forced; every concern works by its own rule.
+        Down => "down",
+    }
+}
+
+impl Status {
+    /// Whether requests reach Redis.
+    pub const fn is_up(self) -> bool {
+        matches!(self, Self::Up)
+    }
+}
+
+/// Shows a secret's place in `Debug` without the secret.
+pub(crate) struct Redacted;
+
+impl fmt::Debug for Redacted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

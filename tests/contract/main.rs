@@ -1,0 +1,8 @@
+//! One suite per store trait, run against every implementation.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cache;
+mod rate_limit;
+mod session;

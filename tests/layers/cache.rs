@@ -1,0 +1,1 @@
+//! The layer's own rules, through mocked services.
