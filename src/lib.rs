@@ -4,6 +4,8 @@
 pub mod cache;
 pub mod client_ip;
 pub mod clock;
+#[cfg(feature = "redis")]
+pub mod conn;
 mod error;
 mod identity;
 pub mod key;

@@ -72,9 +72,11 @@ impl RedisConfig {
         let Some(host) = variable("REDIS_HOST") else { return Ok(None) };
         let port = match variable("REDIS_PORT") {
             None => 6379,
-            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
-                Error::invalid(format!("REDIS_PORT is {port:?}; give a number from 1 to 65535"))
-            })?,
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or_else(|| Error::invalid(format!("REDIS_PORT is {port:?}; give a number from 1 to 65535")))?,
         };
         let info = (host, port).into_connection_info().map_err(|_| Error::invalid("REDIS_HOST cannot be used"))?;
         let settings = match variable("REDIS_PASSWORD") {
@@ -169,7 +171,8 @@ mod tests {
 
     #[test]
     fn bad_input_is_told_without_the_secret() {
-        let urls = ["", "localhost", "http://x", "redis://:hunter2@host:port", "redis://:hunter2@h/notanumber", "redis://"];
+        let urls =
+            ["", "localhost", "http://x", "redis://:hunter2@host:port", "redis://:hunter2@h/notanumber", "redis://"];
         for url in urls {
             let error = RedisConfig::new(url).expect_err(url);
             assert!(error.is_invalid(), "{url}");

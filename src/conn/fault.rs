@@ -55,6 +55,8 @@ impl Fault {
             "NOSCRIPT" => Self::NoScript,
             "WRONGTYPE" => Self::WrongType,
             "NOPERM" => Self::NoPermission,
+            // Before Redis 7 an error inside of a script is an ERR that quotes it.
+            "ERR" if detail.is_some_and(|text| text.contains("WRONGTYPE")) => Self::WrongType,
             "LATE" => Self::Late(detail.and_then(|time| time.trim().parse().ok()).unwrap_or(0)),
             _ => Self::Other,
         }

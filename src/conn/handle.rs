@@ -1,11 +1,15 @@
 //! The handle: what every concern's `redis.rs` calls.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{
     Command, Notices, RedisConfig, Reply, Script, ScriptCall,
-    fault::Fault,
     link::{Link, Operation},
+    subscriber,
     supervisor::{self, Shared},
 };
 use crate::{Cx, Error, Result, Status, StoreFuture, clock::Timestamp, key::Keyspace};
@@ -58,6 +62,7 @@ impl Redis {
         })?;
         let shared = Arc::new(Shared::new(config)?);
         runtime.spawn(supervisor::run(Arc::downgrade(&shared)));
+        runtime.spawn(subscriber::run(Arc::downgrade(&shared)));
         Ok(Self { shared, via: None })
     }
 
@@ -80,6 +85,11 @@ impl Redis {
         self.shared.force(on);
     }
 
+    /// Finishes the work in the background, at most `within`, and takes no more.
+    pub async fn shutdown(&self, within: Duration) {
+        self.shared.background.drain(within).await;
+    }
+
     /// Waits until Redis is reached, at most `within`; whether it was.
     pub async fn ready(&self, within: Duration) -> bool {
         tokio::time::timeout(within, self.shared.closed()).await.is_ok()
@@ -100,8 +110,9 @@ impl Redis {
         self.shared.register(script);
     }
 
-    /// Runs `step` in every later recovery, and in the first connect if it is still to come.
-    pub(crate) fn on_recovery(&self, stage: Stage, step: Arc<dyn RecoveryStep>) {
+    /// Runs `step` in every later recovery, and in the first connect if it is still to come, for as long as its owner
+    /// keeps it. Weak, because a step that holds a handle would keep the handle alive for ever.
+    pub(crate) fn on_recovery(&self, stage: Stage, step: Weak<dyn RecoveryStep>) {
         self.shared.on_recovery(stage, step);
     }
 
@@ -158,7 +169,7 @@ impl Redis {
             Some(link) => Arc::clone(link),
             None => self.shared.admit(writes)?,
         };
-        Operation::begin(Arc::clone(&self.shared), link, cx)
+        Operation::begin(Arc::clone(&self.shared), link, cx, self.via.is_some())
     }
 }
 
@@ -166,9 +177,4 @@ impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis").field("config", &self.shared.config).field("status", &self.status()).finish()
     }
-}
-
-/// How a refusal is told without touching the network.
-pub(super) fn refused(why: Fault) -> Error {
-    why.into_error("redis")
 }

@@ -1,13 +1,20 @@
 //! The Redis handle that all concerns share: connections, deadlines, the breaker, recovery.
 
+mod background;
+mod breaker;
 mod command;
 mod config;
 mod fault;
+mod gate;
 mod handle;
 mod link;
+mod probe;
 mod script;
 mod subscriber;
 mod supervisor;
+#[cfg(test)]
+mod tests;
+mod time;
 
 pub use config::RedisConfig;
 pub use handle::Redis;

@@ -1,0 +1,341 @@
+//! The circuit breaker: a pure state machine over events and the time.
+
+use std::time::Duration;
+
+use super::fault::Fault;
+use crate::{Status, clock::Timestamp};
+
+/// Timeouts in a row that open it.
+const STREAK: u32 = 5;
+/// Operations in flight beside a timeout that show the whole connection to be stuck.
+const STUCK: usize = 5;
+/// The share of failures that opens it: half of at least so many within [`WINDOW`].
+const WINDOW_LEAST: u32 = 20;
+const WINDOW: Duration = Duration::from_secs(1);
+/// Good probes before it closes, and how far apart they are.
+const GOOD_PROBES: u32 = 3;
+pub(super) const PROBE_APART: Duration = Duration::from_millis(50);
+/// Opened again this soon after closing, it wants twice as many good probes.
+const FLAPPING: Duration = Duration::from_secs(10);
+const MOST_PROBES: u32 = 48;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Operations pass.
+    Closed,
+    /// Reads pass; Redis refuses writes.
+    WriteDegraded,
+    /// Nothing passes.
+    Open,
+    /// Nothing passes; at least one probe was good.
+    Probing,
+    /// Nothing passes, by hand.
+    Forced,
+}
+
+impl State {
+    pub(super) fn status(self) -> Status {
+        match self {
+            Self::Closed => Status::Up,
+            Self::WriteDegraded => Status::Degraded,
+            Self::Open | Self::Probing | Self::Forced => Status::Down,
+        }
+    }
+}
+
+/// What happened. Events of a connection older than the current one are ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// An operation failed; `answered` others succeeded since the last one that did not, `in_flight` are waiting.
+    Failed { generation: u64, fault: Fault, answered: u32, in_flight: usize },
+    /// A probe went through on a connection; whether Redis took its write.
+    ProbeGood { writes: bool },
+    /// A probe failed.
+    ProbeBad,
+    /// The connection of this generation is proven, recovered and in use.
+    Recovered { generation: u64 },
+    /// An outage is forced, or no longer.
+    Force(bool),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Breaker {
+    pub(super) state: State,
+    /// Of the connection in use, or last in use.
+    pub(super) generation: u64,
+    /// What opened it last.
+    pub(super) cause: Option<Fault>,
+    pub(super) opened_at: Timestamp,
+    closed_at: Option<Timestamp>,
+    streak: u32,
+    window: Window,
+    good: u32,
+    needed: u32,
+    /// Whether the last good probe could write.
+    pub(super) writes: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Window {
+    since: Timestamp,
+    answered: u32,
+    failed: u32,
+}
+
+impl Window {
+    fn add(self, answered: u32, now: Timestamp) -> Self {
+        if now.since(self.since) >= WINDOW {
+            return Self { since: now, answered: 0, failed: 1 };
+        }
+        Self { answered: self.answered.saturating_add(answered), failed: self.failed + 1, ..self }
+    }
+
+    fn is_bad(self) -> bool {
+        let all = self.answered.saturating_add(self.failed);
+        all >= WINDOW_LEAST && self.failed >= all.div_ceil(2)
+    }
+}
+
+impl Breaker {
+    /// Before the first connection: open, and closed by the first good probe.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            state: State::Open,
+            generation: 0,
+            cause: None,
+            opened_at: now,
+            closed_at: None,
+            streak: 0,
+            window: Window::default(),
+            good: 0,
+            needed: 1,
+            writes: true,
+        }
+    }
+
+    /// Whether enough probes were good; what remains is recovery.
+    pub(super) fn is_proven(&self) -> bool {
+        self.state == State::Probing && self.good >= self.needed
+    }
+
+    pub(super) fn on_event(self, event: Event, now: Timestamp) -> Self {
+        match event {
+            Event::Failed { generation, fault, answered, in_flight } => {
+                self.failed(generation, fault, answered, in_flight, now)
+            }
+            Event::ProbeGood { writes } => self.probe_good(writes),
+            Event::ProbeBad => self.probe_bad(now),
+            Event::Recovered { generation } => self.recovered(generation, now),
+            Event::Force(true) => Self { state: State::Forced, opened_at: now, cause: None, ..self },
+            Event::Force(false) if self.state == State::Forced => {
+                Self { state: State::Open, good: 0, needed: 1, ..self }
+            }
+            Event::Force(false) => self,
+        }
+    }
+
+    fn passes(&self) -> bool {
+        matches!(self.state, State::Closed | State::WriteDegraded)
+    }
+
+    fn failed(mut self, generation: u64, fault: Fault, answered: u32, in_flight: usize, now: Timestamp) -> Self {
+        if generation != self.generation || !self.passes() {
+            return self;
+        }
+        if fault == Fault::WritesRefused {
+            self.state = State::WriteDegraded;
+            self.cause = Some(fault);
+            return self;
+        }
+        self.streak = if answered > 0 { 1 } else { self.streak + 1 };
+        self.window = self.window.add(answered, now);
+        let at_once = match fault {
+            Fault::Dropped | Fault::Auth | Fault::Protocol | Fault::NotServing => true,
+            Fault::Timeout => in_flight >= STUCK || self.streak >= STREAK || self.window.is_bad(),
+            _ => false,
+        };
+        if at_once { self.open(fault, now) } else { self }
+    }
+
+    fn open(self, cause: Fault, now: Timestamp) -> Self {
+        let flapping = self.closed_at.is_some_and(|closed| now.since(closed) < FLAPPING);
+        let needed = if flapping { (self.needed.max(GOOD_PROBES) * 2).min(MOST_PROBES) } else { GOOD_PROBES };
+        Self { state: State::Open, cause: Some(cause), opened_at: now, good: 0, needed, streak: 0, ..self }
+    }
+
+    fn probe_good(self, writes: bool) -> Self {
+        match self.state {
+            State::Open | State::Probing => Self { state: State::Probing, good: self.good + 1, writes, ..self },
+            State::WriteDegraded if writes => Self { state: State::Closed, cause: None, ..self },
+            State::WriteDegraded | State::Closed | State::Forced => self,
+        }
+    }
+
+    fn probe_bad(self, now: Timestamp) -> Self {
+        match self.state {
+            State::Open | State::Probing => {
+                Self { state: State::Open, good: 0, needed: self.needed.max(GOOD_PROBES), ..self }
+            }
+            State::Closed | State::WriteDegraded => self.open(Fault::Timeout, now),
+            State::Forced => self,
+        }
+    }
+
+    fn recovered(self, generation: u64, now: Timestamp) -> Self {
+        if !self.is_proven() {
+            return self;
+        }
+        let state = if self.writes { State::Closed } else { State::WriteDegraded };
+        let window = Window { since: now, ..Window::default() };
+        Self { state, generation, closed_at: Some(now), streak: 0, window, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::seconds;
+
+    const START: Timestamp = Timestamp::from_micros(1_000_000_000);
+
+    fn closed() -> Breaker {
+        let probed = Breaker::new(START).on_event(Event::ProbeGood { writes: true }, START);
+        probed.on_event(Event::Recovered { generation: 1 }, START)
+    }
+
+    fn failed(fault: Fault, answered: u32, in_flight: usize) -> Event {
+        Event::Failed { generation: 1, fault, answered, in_flight }
+    }
+
+    #[test]
+    fn a_drop_opens_at_once() {
+        assert_eq!(closed().on_event(failed(Fault::Dropped, 9, 0), START).state, State::Open);
+    }
+
+    #[test]
+    fn an_older_connection_says_nothing_about_this_one() {
+        let event = Event::Failed { generation: 0, fault: Fault::Dropped, answered: 0, in_flight: 0 };
+        assert_eq!(closed().on_event(event, START), closed());
+    }
+
+    #[test]
+    fn five_timeouts_in_a_row_open_it_and_an_answer_between_does_not() {
+        let mut breaker = closed();
+        for _ in 0..4 {
+            breaker = breaker.on_event(failed(Fault::Timeout, 0, 1), START);
+        }
+        assert_eq!(breaker.state, State::Closed);
+        let answered = breaker.on_event(failed(Fault::Timeout, 40, 1), START);
+        assert_eq!(answered.state, State::Closed);
+        assert_eq!(breaker.on_event(failed(Fault::Timeout, 0, 1), START).state, State::Open);
+    }
+
+    #[test]
+    fn one_timeout_among_five_in_flight_opens_it() {
+        assert_eq!(closed().on_event(failed(Fault::Timeout, 9, 5), START).state, State::Open);
+    }
+
+    #[test]
+    fn half_of_twenty_within_a_second_open_it() {
+        let mut breaker = closed();
+        for _ in 0..9 {
+            breaker = breaker.on_event(failed(Fault::Timeout, 1, 0), START);
+        }
+        assert_eq!(breaker.state, State::Closed);
+        assert_eq!(breaker.on_event(failed(Fault::Timeout, 1, 0), START).state, State::Open);
+        let later = START + seconds(2);
+        assert_eq!(breaker.on_event(failed(Fault::Timeout, 1, 0), later).state, State::Closed);
+    }
+
+    #[test]
+    fn what_is_no_failure_of_redis_leaves_it_closed() {
+        let mut breaker = closed();
+        for fault in [Fault::WrongType, Fault::NoPermission, Fault::NoScript, Fault::Late(1), Fault::Other] {
+            for _ in 0..50 {
+                breaker = breaker.on_event(failed(fault, 0, 9), START);
+            }
+        }
+        assert_eq!(breaker.state, State::Closed);
+    }
+
+    #[test]
+    fn refused_writes_leave_reads_alone_until_a_probe_writes() {
+        let breaker = closed().on_event(failed(Fault::WritesRefused, 0, 0), START);
+        assert_eq!(breaker.state.status(), Status::Degraded);
+        let still = breaker.on_event(Event::ProbeGood { writes: false }, START);
+        assert_eq!(still.state, State::WriteDegraded);
+        assert_eq!(still.on_event(Event::ProbeGood { writes: true }, START).state, State::Closed);
+    }
+
+    #[test]
+    fn flapping_asks_for_more_good_probes() {
+        let first = closed().on_event(failed(Fault::Dropped, 0, 0), START + seconds(60));
+        assert_eq!(first.needed, 3);
+        let soon = closed().on_event(failed(Fault::Dropped, 0, 0), START + seconds(1));
+        assert_eq!(soon.needed, 6);
+    }
+
+    #[test]
+    fn a_forced_outage_ends_only_by_hand() {
+        let forced = closed().on_event(Event::Force(true), START);
+        let probed = forced.on_event(Event::ProbeGood { writes: true }, START);
+        assert_eq!(probed.on_event(Event::Recovered { generation: 2 }, START).state, State::Forced);
+        assert_eq!(forced.on_event(Event::Force(false), START).state, State::Open);
+    }
+
+    fn events() -> impl Strategy<Value = Event> {
+        let faults = prop::sample::select(vec![
+            Fault::Dropped,
+            Fault::Timeout,
+            Fault::NotServing,
+            Fault::Auth,
+            Fault::WritesRefused,
+            Fault::WrongType,
+            Fault::Other,
+        ]);
+        prop_oneof![
+            6 => (0u64..4, faults, 0u32..4, 0usize..8)
+                .prop_map(|(generation, fault, answered, in_flight)| Event::Failed { generation, fault, answered, in_flight }),
+            6 => any::<bool>().prop_map(|writes| Event::ProbeGood { writes }),
+            2 => Just(Event::ProbeBad),
+            3 => (1u64..4).prop_map(|generation| Event::Recovered { generation }),
+            1 => any::<bool>().prop_map(Event::Force),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happens: it passes operations again only through enough good probes on a recovered connection
+        /// (or a good write while it was degraded), and never while an outage is forced.
+        #[test]
+        fn opens_and_closes_only_by_its_rules(trace in prop::collection::vec((events(), 0u64..2_000_000), 1..200)) {
+            let mut breaker = Breaker::new(START);
+            let (mut now, mut good, mut forced) = (START, 0u32, false);
+            for (event, step) in trace {
+                now = now + Duration::from_micros(step);
+                let next = breaker.on_event(event, now);
+                match event {
+                    Event::Force(on) => forced = on,
+                    Event::ProbeGood { .. } if !breaker.passes() && !forced => good += 1,
+                    Event::ProbeBad => good = 0,
+                    _ => {}
+                }
+                prop_assert!(!(forced && next.passes()));
+                if !breaker.passes() && next.passes() {
+                    prop_assert_eq!(event, Event::Recovered { generation: next.generation });
+                    prop_assert!(good >= breaker.needed && breaker.needed >= 1);
+                }
+                if breaker.state == State::WriteDegraded && next.state == State::Closed {
+                    prop_assert_eq!(event, Event::ProbeGood { writes: true });
+                }
+                if breaker.passes() && !next.passes() {
+                    prop_assert!(next.cause.is_some() || next.state == State::Forced);
+                    good = 0;
+                }
+                prop_assert!(next.needed <= MOST_PROBES);
+                breaker = next;
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! One connection, and one operation over it.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+    time::Duration,
+};
+
+use bb8::ManageConnection;
+use bb8_redis::RedisConnectionManager;
+use redis::{Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection};
+use tokio::{sync::Notify, time::Instant};
+
+use super::{Command, RedisConfig, Reply, Script, ScriptCall, fault::Fault, supervisor::Shared};
+use crate::{Cx, Error, Result, clock::Timestamp};
+
+/// Operations under way on one connection; one more is refused, never queued.
+const MOST_IN_FLIGHT: usize = 256;
+/// Larger commands go over the pool, so that small ones do not wait behind them.
+const BULK: usize = 1024 * 1024;
+/// How much later than its deadline a timeout may be noticed before it counts as our own stall.
+const STALL: Duration = Duration::from_millis(10);
+/// The client library's own timeout, beyond every deadline of ours so that it never decides.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a recovery step's operation may take: nobody waits for it.
+const RECOVERY_DEADLINE: Duration = Duration::from_millis(500);
+
+/// A connection, which one it is, and whether it is still any good.
+pub(super) struct Link {
+    pub(super) mux: MultiplexedConnection,
+    pub(super) generation: u64,
+    dead: AtomicBool,
+    died: Notify,
+    in_flight: AtomicUsize,
+}
+
+impl Link {
+    /// Marks the connection dead; everybody who waits on it goes on at once.
+    pub(super) fn kill(&self) {
+        self.dead.store(true, Release);
+        self.died.notify_waiters();
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.load(Acquire)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+}
+
+/// Makes every connection there is, for bb8's pool and for the supervisor: clones share what they know.
+#[derive(Clone)]
+pub(super) struct LinkManager {
+    inner: RedisConnectionManager,
+    /// The latest generation; older connections are broken.
+    pub(super) generation: Arc<AtomicU64>,
+    /// Whether operations pass the breaker; nobody but the supervisor connects while they do not.
+    pub(super) passes: Arc<AtomicBool>,
+}
+
+impl LinkManager {
+    pub(super) fn new(config: &RedisConfig) -> Result<Self> {
+        let inner = RedisConnectionManager::new(config.info.clone())
+            .map_err(|_| Error::invalid("REDIS_URL asks for what this build does not support"))?;
+        Ok(Self { inner, generation: Arc::default(), passes: Arc::default() })
+    }
+
+    /// The supervisor's way past the breaker. The new connection is of a new generation.
+    pub(super) async fn connect_probe(&self) -> RedisResult<Link> {
+        self.open(self.generation.load(Acquire) + 1).await
+    }
+
+    /// Declares `generation` the current one: all older connections are broken from now on.
+    pub(super) fn promote(&self, generation: u64) {
+        self.generation.store(generation, Release);
+    }
+
+    async fn open(&self, generation: u64) -> RedisResult<Link> {
+        let mut mux = self.inner.connect().await?;
+        mux.set_response_timeout(RESPONSE_TIMEOUT);
+        Ok(Link { mux, generation, dead: AtomicBool::new(false), died: Notify::new(), in_flight: AtomicUsize::new(0) })
+    }
+}
+
+impl ManageConnection for LinkManager {
+    type Connection = Arc<Link>;
+    type Error = RedisError;
+
+    async fn connect(&self) -> RedisResult<Arc<Link>> {
+        if !self.passes.load(Relaxed) {
+            return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
+        }
+        self.open(self.generation.load(Acquire)).await.map(Arc::new)
+    }
+
+    async fn is_valid(&self, link: &mut Arc<Link>) -> RedisResult<()> {
+        redis::cmd("PING").exec_async(&mut link.mux.clone()).await
+    }
+
+    fn has_broken(&self, link: &mut Arc<Link>) -> bool {
+        link.is_dead() || link.generation < self.generation.load(Acquire)
+    }
+}
+
+/// One operation: admitted, with a place in the connection and a moment when it ends.
+pub(super) struct Operation {
+    shared: Arc<Shared>,
+    place: Place,
+    cx: Cx,
+    started: Instant,
+    allowed: Duration,
+    /// Whether running out of time says something about Redis, not only about this request's budget.
+    full_deadline: bool,
+}
+
+/// A place among the operations in flight, given back when dropped: also when the caller goes away.
+struct Place(Arc<Link>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, AcqRel);
+    }
+}
+
+impl Operation {
+    pub(super) fn begin(shared: Arc<Shared>, link: Arc<Link>, cx: &Cx, recovering: bool) -> Result<Self> {
+        let own = if recovering { RECOVERY_DEADLINE } else { shared.config.deadline };
+        let allowed = cx.allowance(own);
+        if allowed.is_zero() {
+            return Err(Error::unavailable("this request has spent its time for redis"));
+        }
+        if link.in_flight.fetch_add(1, AcqRel) >= MOST_IN_FLIGHT {
+            link.in_flight.fetch_sub(1, AcqRel);
+            return Err(Error::unavailable("too many operations wait for redis"));
+        }
+        let full_deadline = allowed >= own;
+        let started = Instant::now();
+        Ok(Self { shared, place: Place(link), cx: cx.clone(), started, allowed, full_deadline })
+    }
+
+    pub(super) async fn one(self, command: Command) -> Result<Reply> {
+        let name = command.name;
+        self.send(&command.cmd).await.map(Reply).map_err(|fault| fault.into_error(name))
+    }
+
+    pub(super) async fn many(self, commands: Vec<Command>) -> Result<Vec<Result<Reply>>> {
+        let names: Vec<_> = commands.iter().map(|command| command.name).collect();
+        let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command.cmd);
+        }
+        let values = self.send_all(&pipeline, names.len()).await.map_err(|fault| fault.into_error("pipeline"))?;
+        let replies = values.into_iter().zip(names);
+        Ok(replies.map(|(value, name)| self.settle(value).map(Reply).map_err(|fault| fault.into_error(name))).collect())
+    }
+
+    /// Calls the script by digest. Once more where the server has lost it, or where a wrong idea of its clock made it
+    /// refuse in time.
+    pub(super) async fn script(
+        self,
+        script: &'static Script,
+        call: ScriptCall,
+        now: Option<Timestamp>,
+    ) -> Result<Reply> {
+        let result = match self.send(&self.evalsha(script, &call, now)).await {
+            Err(Fault::NoScript) => self.load_and_call(script, &call, now).await,
+            Err(Fault::Late(server)) => {
+                self.shared.server_time.measured(Timestamp::from_micros(server), self.shared.server_time.local());
+                self.send(&self.evalsha(script, &call, now)).await
+            }
+            other => other,
+        };
+        result.map(Reply).map_err(|fault| {
+            if fault == Fault::Other {
+                crate::telemetry::warn_once!(script = script.name, "a script failed in redis");
+            }
+            fault.into_error(script.name)
+        })
+    }
+
+    async fn load_and_call(
+        &self,
+        script: &'static Script,
+        call: &ScriptCall,
+        now: Option<Timestamp>,
+    ) -> Result<Value, Fault> {
+        let mut pipeline = redis::Pipeline::with_capacity(2);
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
+        pipeline.add_command(self.evalsha(script, call, now));
+        let mut values = self.send_all(&pipeline, 2).await?;
+        values.pop().map_or(Err(Fault::Protocol), |value| self.settle(value))
+    }
+
+    fn evalsha(&self, script: &'static Script, call: &ScriptCall, now: Option<Timestamp>) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(script.digest()).arg(call.keys.len());
+        for key in &call.keys {
+            cmd.arg(key);
+        }
+        for arg in &call.args {
+            cmd.arg(arg);
+        }
+        cmd.arg(self.server_deadline());
+        match now {
+            Some(now) => cmd.arg(now.as_micros()),
+            None => cmd.arg(""),
+        };
+        cmd
+    }
+
+    /// When the server must not begin any more, on its own clock; 0 while that clock is unknown.
+    fn server_deadline(&self) -> u64 {
+        if !self.shared.server_time.is_known() {
+            return 0;
+        }
+        let left = self.allowed.saturating_sub(self.started.elapsed());
+        (self.shared.server_time.now() + left).as_micros()
+    }
+
+    async fn send(&self, cmd: &Cmd) -> Result<Value, Fault> {
+        let size: usize =
+            cmd.args_iter().map(|arg| if let redis::Arg::Simple(bytes) = arg { bytes.len() } else { 0 }).sum();
+        let value = if size > BULK {
+            self.within(self.send_bulk(cmd)).await?
+        } else {
+            let mut mux = self.place.0.mux.clone();
+            self.within(async move { mux.send_packed_command(cmd).await }).await?
+        };
+        self.settle(value)
+    }
+
+    async fn send_bulk(&self, cmd: &Cmd) -> RedisResult<Value> {
+        let busy = || RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        let link = self.shared.pool.get().await.map_err(|_| busy())?;
+        if link.is_dead() {
+            return Err(busy());
+        }
+        link.mux.clone().send_packed_command(cmd).await
+    }
+
+    async fn send_all(&self, pipeline: &redis::Pipeline, count: usize) -> Result<Vec<Value>, Fault> {
+        let mut mux = self.place.0.mux.clone();
+        self.within(async move { mux.send_packed_commands(pipeline, 0, count).await }).await
+    }
+
+    /// Ends with the reply, with the connection, or with the time that is left; whichever is first.
+    async fn within<T>(&self, work: impl Future<Output = RedisResult<T>>) -> Result<T, Fault> {
+        let link = &self.place.0;
+        let died = link.died.notified();
+        tokio::pin!(died);
+        died.as_mut().enable();
+        if link.is_dead() {
+            return Err(Fault::Dropped);
+        }
+        let deadline = self.started + self.allowed;
+        // The answer first: one that is there when the time is up still counts.
+        let result = tokio::select! {
+            biased;
+            result = work => result.map_err(|error| Fault::of(&error)),
+            () = died => Err(Fault::Dropped),
+            () = tokio::time::sleep_until(deadline) => Err(Fault::Timeout),
+        };
+        self.cx.charge(self.started.elapsed());
+        match result {
+            Ok(value) => {
+                self.shared.gate.answered();
+                Ok(value)
+            }
+            Err(fault) => {
+                let own_stall = fault == Fault::Timeout && Instant::now() > deadline + STALL;
+                if self.full_deadline && !own_stall || fault != Fault::Timeout {
+                    self.shared.failed(link, fault);
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// Tells a value from an error that the server put in its place.
+    fn settle(&self, value: Value) -> Result<Value, Fault> {
+        let Value::ServerError(error) = value else { return Ok(value) };
+        let fault = Fault::of_code(error.code(), error.details());
+        self.shared.failed(&self.place.0, fault);
+        Err(fault)
+    }
+}
