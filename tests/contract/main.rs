@@ -4,5 +4,6 @@
 mod support;
 
 mod cache;
+mod harness;
 mod rate_limit;
 mod session;

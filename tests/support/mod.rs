@@ -1,10 +1,14 @@
 //! What the test binaries share: real servers, faults, and waiting for a condition.
-#![allow(dead_code, reason = "each binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each binary uses a part of it")]
 
+pub mod load;
+pub mod proxy;
 pub mod redis_server;
 
 use std::time::{Duration, Instant};
 
+pub use load::Load;
+pub use proxy::{FaultProxy, Mode};
 pub use redis_server::RedisServer;
 
 /// Waits until `condition` holds; panics with `what` after ten seconds.

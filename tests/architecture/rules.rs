@@ -1,0 +1,157 @@
+//! What the tree promises, as functions of its files.
+
+use std::collections::BTreeMap;
+
+use crate::source::{NamedPath, Source};
+
+/// Each module's tier: it may name its own tier and those below, and in tier 2 only itself.
+const TIERS: [&[&str]; 4] = [
+    &["client_ip", "clock", "error", "identity", "key", "outcome", "request_key", "service", "store", "telemetry"],
+    &["conn"],
+    &["session", "rate_limit", "cache", "leaderboard", "counter", "action_log", "kv", "token", "pubsub"],
+    &["fallback", "health", "keep", "prelude", "testing"],
+];
+const TOP: usize = 3;
+const CONCERNS: usize = 2;
+const LONGEST_FILE: usize = 500;
+const LONGEST_FUNCTION: usize = 60;
+
+/// The tree: every file, and which module each name at the crate's root comes from.
+pub(crate) struct Tree {
+    pub(crate) sources: Vec<Source>,
+    roots: BTreeMap<String, String>,
+}
+
+impl Tree {
+    pub(crate) fn new(sources: Vec<Source>) -> Self {
+        let lib = sources.iter().find(|source| source.path == "lib.rs");
+        let uses = lib.map(Source::paths).unwrap_or_default().into_iter().filter(|path| path.is_use);
+        let roots = uses.filter_map(|path| {
+            let from = path.segments.iter().find(|segment| !matches!(segment.as_str(), "crate" | "self"))?;
+            Some((path.segments.last()?.clone(), from.clone()))
+        });
+        Self { roots: roots.collect(), sources }
+    }
+
+    /// The module of ours, just below the root, that `path` leads into.
+    fn target(&self, source: &Source, path: &NamedPath) -> Option<String> {
+        let module = source.module();
+        let supers = path.segments.iter().take_while(|segment| *segment == "super").count();
+        let below = match path.segments.first()?.as_str() {
+            "crate" => path.segments.get(1)?,
+            "super" if supers < module.len() => return Some(module[0].to_owned()),
+            "super" => path.segments.get(supers)?,
+            _ => return None,
+        };
+        Some(self.roots.get(below).unwrap_or(below).clone())
+    }
+
+    /// Imports go down the tiers, tier 2 never sideways, and only `redis.rs` names the connection.
+    pub(crate) fn imports(&self) -> Vec<String> {
+        self.sources.iter().flat_map(|source| self.imports_of(source)).collect()
+    }
+
+    fn imports_of(&self, source: &Source) -> Vec<String> {
+        let Some(own) = source.module().first().map(|module| (*module).to_owned()) else { return Vec::new() };
+        let Some(tier) = tier(&own) else {
+            return vec![format!("src/{}: module `{own}` has no tier; give it one in TIERS", source.path)];
+        };
+        let mut broken = Vec::new();
+        for path in source.paths() {
+            let Some(target) = self.target(source, &path) else { continue };
+            let Some(below) = tier_of_target(&target) else { continue };
+            let rule = if below > tier {
+                format!("`{own}` (tier {tier}) names `{target}` (tier {below}): imports go down the tiers only")
+            } else if tier == CONCERNS && below == CONCERNS && target != own {
+                format!("`{own}` names its sibling `{target}`: they meet in keep.rs")
+            } else if tier == CONCERNS && target == "conn" && !is_redis(source) {
+                format!("`{own}` names `conn` outside of its redis.rs")
+            } else {
+                continue;
+            };
+            broken.push(format!("src/{}:{}: {rule}", source.path, path.line));
+        }
+        broken
+    }
+
+    /// Only `conn/` names the crates that reach Redis.
+    pub(crate) fn crates(&self) -> Vec<String> {
+        let is_outside = |source: &&Source| source.module().first() != Some(&"conn");
+        self.sources.iter().filter(is_outside).flat_map(crates_of).collect()
+    }
+
+    pub(crate) fn lengths(&self) -> Vec<String> {
+        let long_file = |source: &Source| {
+            let lines = source.lines();
+            (lines > LONGEST_FILE).then(|| format!("src/{}: {lines} lines; split it by meaning", source.path))
+        };
+        let long_functions = |source: &Source| -> Vec<String> {
+            let long = source.functions().into_iter().filter(|function| function.length > LONGEST_FUNCTION);
+            long.map(|f| format!("src/{}:{}: `{}` has {} lines; split it", source.path, f.line, f.name, f.length))
+                .collect()
+        };
+        self.sources.iter().flat_map(|source| long_file(source).into_iter().chain(long_functions(source))).collect()
+    }
+
+    pub(crate) fn unwraps(&self) -> Vec<String> {
+        let of = |source: &Source| -> Vec<String> {
+            let lines = source.find(&[".", "unwrap", "(", ")"]);
+            lines.map(|line| format!("src/{}:{line}: unwrap() outside of tests", source.path)).collect()
+        };
+        self.sources.iter().flat_map(of).collect()
+    }
+}
+
+fn crates_of(source: &Source) -> Vec<String> {
+    let is_foreign = |path: &NamedPath| {
+        let first = path.segments[0].as_str();
+        let is_ours = !path.is_global && source.declares(first);
+        let is_path = path.is_use || path.is_global || path.segments.len() > 1;
+        matches!(first, "redis" | "bb8" | "bb8_redis") && is_path && !is_ours
+    };
+    let foreign = source.paths().into_iter().filter(is_foreign);
+    foreign
+        .map(|path| format!("src/{}:{}: names `{}` outside of conn/", source.path, path.line, path.segments[0]))
+        .collect()
+}
+
+fn tier(module: &str) -> Option<usize> {
+    TIERS.iter().position(|tier| tier.contains(&module))
+}
+
+/// The tier of what a path names; the root itself, all of it, is the top.
+fn tier_of_target(target: &str) -> Option<usize> {
+    if target == "*" { Some(TOP) } else { tier(target) }
+}
+
+/// `redis.rs`, or a folder of that name where one file is not enough.
+fn is_redis(source: &Source) -> bool {
+    source.module().get(1) == Some(&"redis")
+}
+
+/// A script's header comment names its keys, arguments, reply and cost.
+pub(crate) fn script(path: &str, text: &str) -> Vec<String> {
+    let header: Vec<_> = text.lines().take_while(|line| line.starts_with("--")).collect();
+    let header = header.join("\n").to_lowercase();
+    let missing = ["KEYS", "ARGV", "Reply", "Cost"].into_iter().filter(|word| !header.contains(&word.to_lowercase()));
+    missing.map(|word| format!("src/{path}: its header comment does not tell {word}")).collect()
+}
+
+/// Nothing is left for later.
+pub(crate) fn reminders(path: &str, text: &str) -> Vec<String> {
+    let is_reminder = |line: &str| {
+        let mut words = line.split(|sign: char| !sign.is_alphanumeric() && sign != '_');
+        words.any(|word| matches!(word, "TODO" | "FIXME"))
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| is_reminder(line));
+    lines.map(|(number, line)| format!("{path}:{}: {}", number + 1, line.trim())).collect()
+}
+
+/// The book's summary lists every page, and no page that is not there.
+pub(crate) fn summary(summary: &str, pages: &[String]) -> Vec<String> {
+    let links: Vec<_> = summary.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let unlisted = pages.iter().filter(|page| *page != "SUMMARY.md" && !links.contains(&page.as_str()));
+    let absent = links.iter().filter(|link| !pages.iter().any(|page| page == *link));
+    let unlisted = unlisted.map(|page| format!("docs/{page} is not in SUMMARY.md"));
+    unlisted.chain(absent.map(|link| format!("SUMMARY.md names {link}, which is not there"))).collect()
+}
