@@ -1,4 +1,5 @@
 -- Stands before every script of ours.
+-- KEYS: none of its own.
 -- ARGV: ..., deadline (us of server time, 0 = none), now (us, '' = TIME)
 -- Sets `now`, in microseconds. Past the deadline nothing is done: the caller has gone and acted without us.
 -- Reply then: the error `LATE <TIME>`, by which the caller sets its idea of our clock right.

@@ -71,6 +71,7 @@ impl Tree {
             };
             broken.push(format!("src/{}:{}: {rule}", source.path, path.line));
         }
+        broken.dedup();
         broken
     }
 

@@ -35,8 +35,12 @@ pub(crate) struct Function {
 
 impl Source {
     pub(crate) fn new(path: impl Into<String>, text: &str) -> Self {
+        let path = path.into();
+        if path.ends_with("/tests.rs") || path.contains("/tests/") {
+            return Self { path, tokens: Vec::new(), lines: 0 };
+        }
         let (tokens, tested_lines) = without_tests(tokens(&without_comments_and_literals(text)));
-        Self { path: path.into(), tokens, lines: text.lines().count() - tested_lines }
+        Self { path, tokens, lines: text.lines().count() - tested_lines }
     }
 
     /// The module's path from the crate's root: `session/redis.rs` is `[session, redis]`, `lib.rs` is `[]`.
@@ -61,7 +65,8 @@ impl Source {
 
     /// Where `sequence` of tokens stands.
     pub(crate) fn find<'a>(&'a self, sequence: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
-        let is_there = move |window: &&[Token]| window.iter().zip(sequence).all(|(token, wanted)| token.text == *wanted);
+        let is_there =
+            move |window: &&[Token]| window.iter().zip(sequence).all(|(token, wanted)| token.text == *wanted);
         self.tokens.windows(sequence.len()).filter(is_there).map(|window| window[0].line)
     }
 
@@ -72,7 +77,7 @@ impl Source {
         while index < self.tokens.len() {
             let is_use = index > 0 && self.text(index - 1) == "use";
             let is_global = self.text(index) == "::" && (index == 0 || !ends_a_path(self.text(index - 1)));
-            if is_global || is_word(self.text(index)) || (is_use && self.text(index) == "{") {
+            if is_global || begins_a_path(self.text(index)) || (is_use && self.text(index) == "{") {
                 index = self.path_at(index + usize::from(is_global), &[], is_global, is_use, &mut paths).max(index + 1);
             } else {
                 index += 1;
@@ -154,9 +159,17 @@ fn is_word(text: &str) -> bool {
     text.starts_with(|first: char| first.is_alphabetic() || first == '_')
 }
 
+/// Words after which a path begins, which are none themselves.
+const BEFORE_PATHS: [&str; 12] =
+    ["use", "return", "in", "as", "mut", "dyn", "impl", "for", "if", "match", "while", "else"];
+
+fn begins_a_path(text: &str) -> bool {
+    is_word(text) && !BEFORE_PATHS.contains(&text)
+}
+
 /// Whether a `::` after `text` goes on with a path (`a::`, `<T>::`) instead of beginning one.
 fn ends_a_path(text: &str) -> bool {
-    (is_word(text) && !matches!(text, "use" | "return" | "in" | "as" | "mut" | "dyn" | "impl")) || text == ">"
+    begins_a_path(text) || text == ">"
 }
 
 /// The `{` of the item at `index`, or the `;` that ends it; not the one of an array's type.
