@@ -9,6 +9,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use towerkeep::Status;
+
 use crate::support::{FaultProxy, Load, Mode, RedisServer, eventually};
 
 /// How long to listen for what must not come.
@@ -198,7 +200,7 @@ async fn a_killed_server_comes_back_empty_on_its_port() {
     redis::cmd("SET").arg("a").arg(1).exec_async(&mut client).await.expect("up");
     server.kill();
     server.launch();
-    assert_eq!((server.port(), server.info("redis_mode").await), (port, "standalone".to_owned()));
+    assert_eq!((server.port(), server.info("tcp_port").await), (port, port.to_string()));
     assert_ne!(server.info("run_id").await, first);
     let kept: Option<i64> = redis::cmd("GET").arg("a").query_async(&mut server.client().await).await.expect("up");
     assert_eq!(kept, None);
@@ -245,4 +247,28 @@ async fn a_frozen_server_answers_after_it_is_thawed() {
     assert!(timeout(SILENCE, &mut ping).await.is_err(), "a stopped process answered");
     server.thaw();
     assert_eq!(ping.await.expect("not cancelled").expect("up"), "PONG");
+}
+
+#[tokio::test]
+async fn the_documented_user_reaches_our_keys_and_nothing_else() {
+    let server = RedisServer::start();
+    assert_eq!(server.handle().await.status(), Status::Up);
+    let client = redis::Client::open(server.user_url()).expect("a valid url");
+    let mut client = client.get_multiplexed_async_connection().await.expect("the user exists");
+    for allowed in ["SET tk:a 1", "ZADD tk:b 1 m", "HINCRBY tk:c f 1", "PUBLISH tk:d m", "SCRIPT LOAD return", "TIME"] {
+        ask(&mut client, allowed).await.unwrap_or_else(|error| panic!("{allowed}: {error}"));
+    }
+    for refused in ["GET other:a", "PUBLISH other:d m", "FLUSHALL", "KEYS tk:*", "CONFIG GET *", "ACL LIST", "INFO"] {
+        let error = ask(&mut client, refused).await.expect_err(refused);
+        assert_eq!(error.code(), Some("NOPERM"), "{refused}: {error}");
+    }
+}
+
+async fn ask(client: &mut redis::aio::MultiplexedConnection, command: &str) -> redis::RedisResult<redis::Value> {
+    let mut words = command.split(' ');
+    let mut cmd = redis::cmd(words.next().expect("a command"));
+    words.for_each(|word| {
+        cmd.arg(word);
+    });
+    cmd.query_async(client).await
 }

@@ -69,9 +69,14 @@ impl RedisServer {
         self.dir.path().join(SOCKET)
     }
 
-    /// A handle of ours to this server, once it is reached.
+    /// The server, as the user of least privilege whom `docs/redis.md` recommends.
+    pub fn user_url(&self) -> String {
+        format!("redis://towerkeep:change-me@{}", self.address())
+    }
+
+    /// A handle of ours to this server as that user, once it is reached.
     pub async fn handle(&self) -> Redis {
-        let redis = Redis::new(RedisConfig::new(&self.url()).expect("a valid url")).expect("inside a runtime");
+        let redis = Redis::new(RedisConfig::new(&self.user_url()).expect("a valid url")).expect("inside a runtime");
         assert!(redis.ready(Duration::from_secs(10)).await, "redis at {} was not reached", self.url());
         redis
     }
@@ -166,7 +171,13 @@ impl RedisServer {
         let log = File::create(self.log()).expect("the server's own directory");
         let mut command = Command::new(binary());
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        command.arg("--unixsocket").arg(socket).arg("--dir").arg(dir).args(["--loglevel", "warning"]);
+        command
+            .arg("--unixsocket")
+            .arg(socket)
+            .arg("--dir")
+            .arg(dir)
+            .args(["--loglevel", "warning", "--user"])
+            .args(documented_user());
         command.args(&self.options).stdin(Stdio::null()).stderr(log.try_clone().expect("an open file")).stdout(log);
         command
     }
@@ -205,6 +216,12 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The words of the access rule in the book, after `user`.
+fn documented_user() -> impl Iterator<Item = &'static str> {
+    let rule = include_str!("../../docs/redis.md").lines().find_map(|line| line.strip_prefix("user "));
+    rule.expect("docs/redis.md has a line `user towerkeep ...`").split_whitespace()
 }
 
 /// Why a server did not start.
