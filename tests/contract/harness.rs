@@ -8,7 +8,6 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
-
 use towerkeep::Status;
 
 use crate::support::{FaultProxy, Load, Mode, RedisServer, eventually};
@@ -207,6 +206,19 @@ async fn a_killed_server_comes_back_empty_on_its_port() {
 }
 
 #[tokio::test]
+async fn a_server_waits_until_its_port_is_free() {
+    let mut server = RedisServer::stopped();
+    let squatter = std::net::TcpListener::bind(server.address()).expect("free");
+    let leaves = std::thread::spawn(move || {
+        std::thread::sleep(SILENCE);
+        drop(squatter);
+    });
+    server.launch();
+    leaves.join().expect("no panic");
+    assert_eq!(server.info("tcp_port").await, server.port().to_string());
+}
+
+#[tokio::test]
 async fn two_servers_never_share_a_port() {
     let servers: Vec<_> = (0..4).map(|_| RedisServer::start()).collect();
     for server in &servers {
@@ -261,6 +273,19 @@ async fn the_documented_user_reaches_our_keys_and_nothing_else() {
     for refused in ["GET other:a", "PUBLISH other:d m", "FLUSHALL", "KEYS tk:*", "CONFIG GET *", "ACL LIST", "INFO"] {
         let error = ask(&mut client, refused).await.expect_err(refused);
         assert_eq!(error.code(), Some("NOPERM"), "{refused}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_handle_feels_what_the_proxy_does() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.address()).await;
+    let redis = server.handle_via(&proxy).await;
+    for fault in [Mode::Hold, Mode::Reset, Mode::OneWay] {
+        proxy.set(fault);
+        eventually("the handle is down", async || redis.status() == Status::Down).await;
+        proxy.set(Mode::Pass);
+        eventually("the handle is up", async || redis.status() == Status::Up).await;
     }
 }
 

@@ -16,6 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use towerkeep::conn::{Redis, RedisConfig};
 
+use super::FaultProxy;
+
 /// A server in a directory of its own; killed when dropped.
 pub struct RedisServer {
     child: Option<Child>,
@@ -24,7 +26,7 @@ pub struct RedisServer {
     dir: TempDir,
 }
 
-/// How long a server may take to answer its first PING.
+/// How long a server may take to answer its first PING, and a handle to reach it.
 const START: Duration = Duration::from_secs(10);
 
 impl RedisServer {
@@ -71,14 +73,17 @@ impl RedisServer {
 
     /// The server, as the user of least privilege whom `docs/redis.md` recommends.
     pub fn user_url(&self) -> String {
-        format!("redis://towerkeep:change-me@{}", self.address())
+        as_user(self.address())
     }
 
     /// A handle of ours to this server as that user, once it is reached.
     pub async fn handle(&self) -> Redis {
-        let redis = Redis::new(RedisConfig::new(&self.user_url()).expect("a valid url")).expect("inside a runtime");
-        assert!(redis.ready(Duration::from_secs(10)).await, "redis at {} was not reached", self.url());
-        redis
+        reached(&self.user_url()).await
+    }
+
+    /// As `handle`, through `proxy`.
+    pub async fn handle_via(&self, proxy: &FaultProxy) -> Redis {
+        reached(&as_user(proxy.address())).await
     }
 
     /// A plain connection for looking at what is stored.
@@ -216,6 +221,16 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn as_user(address: SocketAddr) -> String {
+    format!("redis://towerkeep:change-me@{address}")
+}
+
+async fn reached(url: &str) -> Redis {
+    let redis = Redis::new(RedisConfig::new(url).expect("a valid url")).expect("inside a runtime");
+    assert!(redis.ready(START).await, "redis at {url} was not reached");
+    redis
 }
 
 /// The words of the access rule in the book, after `user`.
