@@ -166,7 +166,7 @@ impl TrustedProxies {
 }
 
 fn parse_network(text: &str) -> Result<IpNet> {
-    let single = |_| IpAddr::from_str(text).map(IpNet::from);
+    let single = |_| IpAddr::from_str(text).map(|address| IpNet::from(address.to_canonical()));
     IpNet::from_str(text).or_else(single).map_err(|_| {
         Error::invalid(format!("trusted proxy {text:?} is neither a network like \"10.0.0.0/8\" nor an address"))
     })
@@ -175,15 +175,41 @@ fn parse_network(text: &str) -> Result<IpNet> {
 /// The addresses of one line from right to left; `None` for a hop that is no address.
 fn hops(line: &[u8], header: ForwardedHeader) -> impl Iterator<Item = Option<IpAddr>> {
     let line = std::str::from_utf8(line).unwrap_or("?");
-    line.rsplit(',').map(move |element| match header {
-        ForwardedHeader::XForwardedFor => parse_node(element.trim()),
-        ForwardedHeader::Forwarded => forwarded_for(element).and_then(parse_node),
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let element = match header {
+            ForwardedHeader::XForwardedFor => rsplit(&mut rest, b',', false)?,
+            ForwardedHeader::Forwarded => rsplit(&mut rest, b',', true)?,
+        };
+        Some(match header {
+            ForwardedHeader::XForwardedFor => parse_node(element.trim()),
+            ForwardedHeader::Forwarded => forwarded_for(element).and_then(parse_node),
+        })
     })
 }
 
-/// The value of `for=` in one element of `Forwarded`. A comma inside quotes makes two elements that do not parse.
+/// Takes what stands behind the last separator, with `quotes` the last one outside of quotes.
+///
+/// From the right, because what stands there was written by our own proxies: quotes that a client left open further
+/// left do not reach it.
+fn rsplit<'l>(rest: &mut Option<&'l str>, separator: u8, quotes: bool) -> Option<&'l str> {
+    let text = (*rest)?;
+    let bytes = text.as_bytes();
+    let is_escaped = |at: usize| bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1;
+    let mut is_quoted = false;
+    let found = (0..bytes.len()).rev().find(|&at| {
+        is_quoted ^= quotes && bytes[at] == b'"' && !is_escaped(at);
+        bytes[at] == separator && !is_quoted
+    });
+    // Separators are ASCII, so both sides are whole characters.
+    *rest = found.map(|at| &text[..at]);
+    Some(found.map_or(text, |at| &text[at + 1..]))
+}
+
+/// The value of `for=` in one element of `Forwarded`.
 fn forwarded_for(element: &str) -> Option<&str> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let mut rest = Some(element);
+    let mut pairs = std::iter::from_fn(|| rsplit(&mut rest, b';', true)).filter_map(|pair| pair.trim().split_once('='));
     let (_, node) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
     Some(node.strip_prefix('"').and_then(|node| node.strip_suffix('"')).unwrap_or(node))
 }
@@ -232,6 +258,23 @@ mod tests {
         let quoted = r#"for="[2001:db8::7]:4711";proto=https, For=10.0.0.2"#;
         assert_eq!(walk(ForwardedHeader::Forwarded, &[quoted]), "2001:db8::7");
         assert_eq!(walk(ForwardedHeader::Forwarded, &["for=_hidden, for=10.0.0.2"]), "10.0.0.2");
+    }
+
+    #[test]
+    fn what_stands_in_quotes_is_no_hop() {
+        let walk = |line| walk(ForwardedHeader::Forwarded, &[line]);
+        // A proxy that passes the client's Host on: a host may hold commas, semicolons and equals signs.
+        assert_eq!(walk(r#"for=203.0.113.7;host="a,for=6.6.6.6;x=""#), "203.0.113.7");
+        assert_eq!(walk(r#"host="x;for=6.6.6.6;y=";for=203.0.113.7"#), "203.0.113.7");
+        assert_eq!(walk(r#"for=203.0.113.7;host="a\",for=6.6.6.6;x=""#), "203.0.113.7");
+        // A client's own unfinished quotes do not reach what the proxies wrote behind it.
+        assert_eq!(walk(r#"for="evil, for=203.0.113.7, for=10.0.0.2"#), "203.0.113.7");
+    }
+
+    #[test]
+    fn a_proxy_given_as_mapped_ipv6_is_the_ipv4_one() {
+        let proxies = TrustedProxies::new(["::ffff:10.0.0.1"]).expect("valid");
+        assert!(proxies.trusts("10.0.0.1".parse().expect("ip")));
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl axum::response::IntoResponse for Error {
 /// Rounds up to whole seconds, at least one: what `Retry-After` may carry (RFC 9110, 10.2.3).
 #[cfg(any(feature = "axum", feature = "rate-limit"))]
 pub(crate) fn whole_seconds(after: Duration) -> u64 {
-    (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1)
+    after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1)
 }
 
 /// Turns an outage, and only an outage, into a default.

@@ -1,6 +1,6 @@
 //! The names of all keys and channels in Redis: `tk:{resource}:{id}:{attribute}`, written in one place.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -103,7 +103,7 @@ impl Keyspace {
         self.join(&["cache", &id(name, &[]), &id(partition, &[PUBLIC]), &tag(url_hash)])
     }
 
-    /// The versions of all tags, one hash: `tk:cache:epochs`.
+    /// The purges of tags in their order, one sorted set: `tk:cache:epochs`.
     pub fn cache_epochs(&self) -> String {
         self.join(&["cache", "epochs"])
     }
@@ -172,12 +172,12 @@ impl Keyspace {
 }
 
 /// An id as one segment, never equal to a word of `reserved`.
-fn id(text: &str, reserved: &[&str]) -> String {
+fn id<'t>(text: &'t str, reserved: &[&str]) -> Cow<'t, str> {
     if reserved.contains(&text) {
         let mut escaped = String::with_capacity(text.len() + 2);
         push_escape(&mut escaped, text.as_bytes()[0]);
         escaped.push_str(&text[1..]);
-        return escaped;
+        return escaped.into();
     }
     escape(text, |byte| matches!(byte, b'%' | b':' | b'{' | b'}') || byte.is_ascii_control())
 }
@@ -185,14 +185,18 @@ fn id(text: &str, reserved: &[&str]) -> String {
 /// An id in literal braces; an empty one is written `%`, because Redis ignores an empty hash tag.
 fn tag(text: &str) -> String {
     let inner = escape(text, |byte| matches!(byte, b'%' | b'{' | b'}') || byte.is_ascii_control());
-    format!("{{{}}}", if inner.is_empty() { "%" } else { &inner })
+    format!("{{{}}}", if inner.is_empty() { "%" } else { &*inner })
 }
 
-fn escape(text: &str, is_special: impl Fn(u8) -> bool) -> String {
+/// Most ids need no escaping, and then no copy.
+fn escape(text: &str, is_special: impl Fn(u8) -> bool) -> Cow<'_, str> {
     if text.len() > MAX_ID {
         let mut hashed = String::from("%#");
         push_hex(&mut hashed, &Sha256::digest(text)[..16]);
-        return hashed;
+        return hashed.into();
+    }
+    if !text.bytes().any(&is_special) {
+        return text.into();
     }
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -201,7 +205,7 @@ fn escape(text: &str, is_special: impl Fn(u8) -> bool) -> String {
             _ => escaped.push(character),
         }
     }
-    escaped
+    escaped.into()
 }
 
 fn push_escape(text: &mut String, byte: u8) {

@@ -1,5 +1,7 @@
 //! Tower layers that stand when Redis falls.
 
+#[cfg(any(feature = "session", feature = "rate-limit", feature = "cache"))]
+mod background;
 #[cfg(feature = "cache")]
 pub mod cache;
 pub mod client_ip;

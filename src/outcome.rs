@@ -11,7 +11,7 @@ macro_rules! outcomes {
 
         impl $name {
             /// The word for headers, traces and metrics.
-            pub const fn as_str(self) -> &'static str {
+            $vis const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
             }
         }

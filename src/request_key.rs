@@ -1,6 +1,6 @@
 //! What a limit counts by and a cache divides by: the client's address, the user, a header, a path parameter.
 
-use std::{fmt, fmt::Write as _, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderName, request::Parts};
 use sha2::{Digest, Sha256};
@@ -65,7 +65,8 @@ impl Key {
 
     /// The path parameter `name` of the matched axum route: `id` of `/challenges/{id}`.
     ///
-    /// Finds nothing outside of axum's router, or where the layer is mounted around all routes.
+    /// Finds nothing outside of axum's router, where the layer is mounted around all routes, or before a wildcard
+    /// (`/files/{id}/{*rest}`).
     pub fn path(name: impl Into<Box<str>>) -> Self {
         Self::of(Rule::Path(name.into()))
     }
@@ -199,7 +200,7 @@ fn header(parts: &Parts, name: &HeaderName) -> Option<KeyValue> {
 fn path_parameter(parts: &Parts, name: &str) -> Option<KeyValue> {
     let route = parts.extensions.get::<axum::extract::MatchedPath>()?;
     let value = parameter(route.as_str(), parts.uri.path(), name)?;
-    Some(KeyValue::readable('p', &format!("{name}={value}")))
+    Some(KeyValue::readable('p', &format!("{name}={}", decoded(value))))
 }
 
 #[cfg(not(feature = "axum"))]
@@ -212,8 +213,30 @@ fn path_parameter(_: &Parts, _: &str) -> Option<KeyValue> {
 #[cfg(feature = "axum")]
 fn parameter<'p>(route: &str, path: &'p str, name: &str) -> Option<&'p str> {
     let is_wanted = |segment: &str| segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) == Some(name);
+    // Behind a wildcard there is no counting from the end: whoever asks chooses how much follows.
+    let mut behind = route.rsplit('/').take_while(|segment| !is_wanted(segment));
+    if behind.any(|segment| segment.starts_with("{*")) {
+        return None;
+    }
     let from_end = route.rsplit('/').position(is_wanted)?;
     path.rsplit('/').nth(from_end).filter(|value| !value.is_empty())
+}
+
+/// The parameter as handlers get it: each way to write it would else be a client of its own. What is no UTF-8 stays.
+#[cfg(feature = "axum")]
+fn decoded(value: &str) -> std::borrow::Cow<'_, str> {
+    if !value.contains('%') {
+        return value.into();
+    }
+    let hex =
+        |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16)).and_then(|n| u8::try_from(n).ok());
+    let (mut bytes, mut rest) = (Vec::with_capacity(value.len()), value.as_bytes());
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = (byte == b'%').then(|| Some(hex(after.first())? << 4 | hex(after.get(1))?)).flatten();
+        bytes.push(escaped.unwrap_or(byte));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).map_or(value.into(), Into::into)
 }
 
 /// A key's value: what a limit counts by, fit to stand in a Redis key.
@@ -253,9 +276,9 @@ impl KeyValue {
 
 /// Appends `bytes` in lower-case hexadecimal.
 pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
     }
 }
 
@@ -372,6 +395,25 @@ mod tests {
     fn finds_path_parameters_from_the_end() {
         assert_eq!(parameter("/api/v1/challenges/{id}/scores", "/challenges/42/scores", "id"), Some("42"));
         assert_eq!(parameter("/a/{id}", "/a/7", "name"), None);
+    }
+
+    #[test]
+    #[cfg(feature = "axum")]
+    fn a_path_parameter_is_not_chosen_by_what_follows_it() {
+        assert_eq!(parameter("/files/{id}/{*rest}", "/files/7/a/b/c", "id"), None);
+        assert_eq!(parameter("/files/{id}/{*rest}", "/files/7/a", "id"), None);
+    }
+
+    #[test]
+    #[cfg(feature = "axum")]
+    fn a_path_parameter_has_one_key_however_it_is_encoded() {
+        for written in ["42", "4%32", "%34%32", "%342"] {
+            assert_eq!(decoded(written), "42");
+        }
+        assert_eq!(decoded("caf%C3%A9"), "caf\u{e9}");
+        for not_text in ["%", "%4", "%zz", "%FF"] {
+            assert_eq!(decoded(not_text), not_text);
+        }
     }
 
     proptest! {

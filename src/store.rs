@@ -97,7 +97,7 @@ impl Cx {
 ///
 /// A store that waits uses [`submit`](StoreFuture::submit), so that its work is under way before the verb
 /// returns; one that knows the answer uses [`ok`](StoreFuture::ok) or [`err`](StoreFuture::err). Dropping the
-/// future gives up the answer, not the work: what was sent to a server is carried out there.
+/// future gives up the answer; what has reached a server by then is carried out there, what has not is never sent.
 ///
 /// ```
 /// use towerkeep::StoreFuture;

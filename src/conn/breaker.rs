@@ -83,11 +83,11 @@ struct Window {
 }
 
 impl Window {
-    fn add(self, answered: u32, now: Timestamp) -> Self {
+    fn add(self, answered: u32, failed: u32, now: Timestamp) -> Self {
         if now.since(self.since) >= WINDOW {
-            return Self { since: now, answered: 0, failed: 1 };
+            return Self { since: now, answered: 0, failed };
         }
-        Self { answered: self.answered.saturating_add(answered), failed: self.failed + 1, ..self }
+        Self { answered: self.answered.saturating_add(answered), failed: self.failed + failed, ..self }
     }
 
     fn is_bad(self) -> bool {
@@ -111,6 +111,11 @@ impl Breaker {
             needed: 1,
             writes: true,
         }
+    }
+
+    /// Whether no connection was in use yet.
+    pub(super) fn is_first(&self) -> bool {
+        self.generation == 0 && self.state != State::Forced
     }
 
     /// Whether enough probes were good; what remains is recovery.
@@ -147,14 +152,20 @@ impl Breaker {
             self.cause = Some(fault);
             return self;
         }
-        self.streak = if answered > 0 { 1 } else { self.streak + 1 };
-        self.window = self.window.add(answered, now);
-        let at_once = match fault {
-            Fault::Dropped | Fault::Auth | Fault::Protocol | Fault::NotServing => true,
-            Fault::Timeout => in_flight >= STUCK || self.streak >= STREAK || self.window.is_bad(),
-            _ => false,
-        };
-        if at_once { self.open(fault, now) } else { self }
+        if answered > 0 {
+            self.streak = 0;
+        }
+        match fault {
+            Fault::Dropped | Fault::Auth | Fault::Protocol | Fault::NotServing => self.open(fault, now),
+            Fault::Timeout => {
+                self.streak += 1;
+                self.window = self.window.add(answered, 1, now);
+                let is_gone = in_flight >= STUCK || self.streak >= STREAK || self.window.is_bad();
+                if is_gone { self.open(fault, now) } else { self }
+            }
+            // Redis answered, if with an error: that is no failure of its.
+            _ => Self { window: self.window.add(answered, 0, now), ..self },
+        }
     }
 
     fn open(self, cause: Fault, now: Timestamp) -> Self {
@@ -258,6 +269,30 @@ mod tests {
             }
         }
         assert_eq!(breaker.state, State::Closed);
+    }
+
+    #[test]
+    fn what_is_no_failure_does_not_count_towards_one() {
+        let mut breaker = closed();
+        for _ in 0..19 {
+            breaker = breaker.on_event(failed(Fault::NoPermission, 1, 1), START);
+        }
+        assert_eq!(breaker.on_event(failed(Fault::Timeout, 1, 1), START).state, State::Closed);
+        let mut breaker = closed();
+        for _ in 0..4 {
+            breaker = breaker.on_event(failed(Fault::WrongType, 0, 1), START);
+        }
+        assert_eq!(breaker.on_event(failed(Fault::Timeout, 0, 1), START).state, State::Closed);
+    }
+
+    #[test]
+    fn answers_between_timeouts_count_whoever_noticed_them() {
+        let mut breaker = closed();
+        for _ in 0..4 {
+            breaker = breaker.on_event(failed(Fault::Timeout, 0, 1), START);
+        }
+        breaker = breaker.on_event(failed(Fault::WrongType, 3, 1), START);
+        assert_eq!(breaker.on_event(failed(Fault::Timeout, 0, 1), START).state, State::Closed);
     }
 
     #[test]

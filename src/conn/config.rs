@@ -27,6 +27,8 @@ pub struct RedisConfig {
 
 /// A command that takes longer has failed.
 const DEADLINE: Duration = Duration::from_millis(25);
+/// Under the client library's own timeout, which must never decide; and a moment that can be reckoned.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(20);
 
 impl RedisConfig {
     /// The server at `url`.
@@ -91,10 +93,10 @@ impl RedisConfig {
         Self { info, deadline: DEADLINE, keys: Keyspace::default(), instances: None }
     }
 
-    /// How long one operation may take. Defaults to 25 ms.
+    /// How long one operation may take, at most 20 s. Defaults to 25 ms.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = deadline.min(LONGEST_DEADLINE);
         self
     }
 
@@ -144,6 +146,33 @@ impl fmt::Debug for RedisConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bad_url_does_not_say_its_password() {
+        let bad = [
+            "redis://:hunter2@a:99999999",
+            "redis://:hunter2@a/notdb",
+            "redis://:hunter2@",
+            "redis://:hunter2@:6379",
+            "redis://u:hun%ZZter2@a:b",
+            "redis://hunter2:hunter2@[::1",
+            "redis://:hunter2@a?protocol=hunter2",
+            "redis+unix://hunter2?db=hunter2",
+            "redis://:%FFhunter2@a",
+            "hunter2://x",
+        ];
+        for url in bad {
+            if let Err(error) = RedisConfig::new(url) {
+                assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}: {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_never_too_long_to_add_to_the_time() {
+        let config = RedisConfig::new("redis://a").expect("valid").deadline(Duration::MAX);
+        assert!(std::time::Instant::now().checked_add(config.deadline).is_some());
+    }
 
     fn from(variables: &[(&str, &str)]) -> Result<Option<RedisConfig>> {
         let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());

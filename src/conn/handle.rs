@@ -85,11 +85,6 @@ impl Redis {
         self.shared.force(on);
     }
 
-    /// Finishes the work in the background, at most `within`, and takes no more.
-    pub async fn shutdown(&self, within: Duration) {
-        self.shared.background.drain(within).await;
-    }
-
     /// Waits until Redis is reached, at most `within`; whether it was.
     pub async fn ready(&self, within: Duration) -> bool {
         tokio::time::timeout(within, self.shared.closed()).await.is_ok()
@@ -110,8 +105,8 @@ impl Redis {
         self.shared.register(script);
     }
 
-    /// Runs `step` in every later recovery, and in the first connect if it is still to come, for as long as its owner
-    /// keeps it. Weak, because a step that holds a handle would keep the handle alive for ever.
+    /// Runs `step` now or with the first connect, and in every later recovery, for as long as its owner keeps it.
+    /// Weak, because a step that holds a handle would keep the handle alive for ever.
     pub(crate) fn on_recovery(&self, stage: Stage, step: Weak<dyn RecoveryStep>) {
         self.shared.on_recovery(stage, step);
     }
@@ -119,11 +114,6 @@ impl Redis {
     /// Listens to `channel` from now on, over all reconnects.
     pub(crate) fn subscribe(&self, channel: String) -> Notices {
         self.shared.subscriber.subscribe(channel)
-    }
-
-    /// Runs work that nobody waits for, one after another; refused while 1,024 wait.
-    pub(crate) fn background(&self, work: impl Future<Output = ()> + Send + 'static) -> bool {
-        self.shared.background.push(work)
     }
 
     /// Sends one command now.
@@ -165,6 +155,9 @@ impl Redis {
 
     /// Passes the breaker, takes a place in the connection, and fixes when this operation ends.
     fn begin(&self, cx: &Cx, writes: bool) -> Result<Operation> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::invalid("Redis is asked outside of a Tokio runtime"));
+        }
         let link = match &self.via {
             Some(link) => Arc::clone(link),
             None => self.shared.admit(writes)?,

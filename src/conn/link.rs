@@ -117,6 +117,8 @@ pub(super) struct Operation {
     cx: Cx,
     started: Instant,
     allowed: Duration,
+    /// Whether this is a recovery's: its connection is its own, and the pool is not open yet.
+    recovering: bool,
     /// Whether running out of time says something about Redis, not only about this request's budget.
     full_deadline: bool,
 }
@@ -143,7 +145,7 @@ impl Operation {
         }
         let full_deadline = allowed >= own;
         let started = Instant::now();
-        Ok(Self { shared, place: Place(link), cx: cx.clone(), started, allowed, full_deadline })
+        Ok(Self { shared, place: Place(link), cx: cx.clone(), started, allowed, recovering, full_deadline })
     }
 
     pub(super) async fn one(self, command: Command) -> Result<Reply> {
@@ -228,12 +230,13 @@ impl Operation {
     async fn send(&self, cmd: &Cmd) -> Result<Value, Fault> {
         let size: usize =
             cmd.args_iter().map(|arg| if let redis::Arg::Simple(bytes) = arg { bytes.len() } else { 0 }).sum();
-        let value = if size > BULK {
-            self.within(self.send_bulk(cmd)).await?
-        } else {
-            let mut mux = self.place.0.mux.clone();
-            self.within(async move { mux.send_packed_command(cmd).await }).await?
-        };
+        if size > BULK && !self.recovering {
+            // What the pool's connections suffer says nothing about the one in use, which has its own probes.
+            let value = self.raced(self.send_bulk(cmd)).await?;
+            return self.settle(value);
+        }
+        let mut mux = self.place.0.mux.clone();
+        let value = self.within(async move { mux.send_packed_command(cmd).await }).await?;
         self.settle(value)
     }
 
@@ -243,7 +246,11 @@ impl Operation {
         if link.is_dead() {
             return Err(busy());
         }
-        link.mux.clone().send_packed_command(cmd).await
+        let sent = link.mux.clone().send_packed_command(cmd).await;
+        if sent.as_ref().is_err_and(|error| Fault::of(error) == Fault::Dropped) {
+            link.kill();
+        }
+        sent
     }
 
     async fn send_all(&self, pipeline: &redis::Pipeline, count: usize) -> Result<Vec<Value>, Fault> {
@@ -251,8 +258,24 @@ impl Operation {
         self.within(async move { mux.send_packed_commands(pipeline, 0, count).await }).await
     }
 
-    /// Ends with the reply, with the connection, or with the time that is left; whichever is first.
+    /// As [`raced`](Self::raced), and tells the breaker.
     async fn within<T>(&self, work: impl Future<Output = RedisResult<T>>) -> Result<T, Fault> {
+        let result = self.raced(work).await;
+        match &result {
+            Ok(_) => self.shared.gate.answered(),
+            Err(Fault::Timeout) => {
+                let own_stall = Instant::now() > self.started + self.allowed + STALL;
+                if self.full_deadline && !own_stall {
+                    self.shared.failed(&self.place.0, Fault::Timeout);
+                }
+            }
+            Err(fault) => self.shared.failed(&self.place.0, *fault),
+        }
+        result
+    }
+
+    /// Ends with the reply, with the connection, or with the time that is left; whichever is first.
+    async fn raced<T>(&self, work: impl Future<Output = RedisResult<T>>) -> Result<T, Fault> {
         let link = &self.place.0;
         let died = link.died.notified();
         tokio::pin!(died);
@@ -260,7 +283,7 @@ impl Operation {
         if link.is_dead() {
             return Err(Fault::Dropped);
         }
-        let deadline = self.started + self.allowed;
+        let (begun, deadline) = (Instant::now(), self.started + self.allowed);
         // The answer first: one that is there when the time is up still counts.
         let result = tokio::select! {
             biased;
@@ -268,20 +291,9 @@ impl Operation {
             () = died => Err(Fault::Dropped),
             () = tokio::time::sleep_until(deadline) => Err(Fault::Timeout),
         };
-        self.cx.charge(self.started.elapsed());
-        match result {
-            Ok(value) => {
-                self.shared.gate.answered();
-                Ok(value)
-            }
-            Err(fault) => {
-                let own_stall = fault == Fault::Timeout && Instant::now() > deadline + STALL;
-                if self.full_deadline && !own_stall || fault != Fault::Timeout {
-                    self.shared.failed(link, fault);
-                }
-                Err(fault)
-            }
-        }
+        // From here, not from the start: a call of two trips pays for each once.
+        self.cx.charge(begun.elapsed());
+        result
     }
 
     /// Tells a value from an error that the server put in its place.

@@ -1,6 +1,5 @@
 //! The Redis handle that all concerns share: connections, deadlines, the breaker, recovery.
 
-mod background;
 mod breaker;
 mod command;
 mod config;

@@ -16,7 +16,6 @@ use tokio::{
 
 use super::{
     Recovery, RecoveryStep, Redis, RedisConfig, Script, Stage,
-    background::Background,
     breaker::{Event, PROBE_APART, State},
     fault::Fault,
     gate::{Gate, Transition},
@@ -38,8 +37,26 @@ const WRITE_RETRY: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long one recovery step may take.
 const STEP_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a recovery step may fail, while Redis answers, before the recovery goes on without it.
+const STEP_TRIES: u32 = 3;
 /// How long waiting for a pooled connection may take; the operation's own deadline is shorter.
 const POOL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A recovery step, and whether it has run since it was handed over.
+struct Step {
+    stage: Stage,
+    step: Weak<dyn RecoveryStep>,
+    has_run: bool,
+}
+
+/// Which recovery steps are due.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    /// Redis was away.
+    All,
+    /// Those handed over when Redis was in use already.
+    New,
+}
 
 /// What all clones of the handle share.
 pub(super) struct Shared {
@@ -47,7 +64,6 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) server_time: ServerTime,
     pub(super) subscriber: Subscriber,
-    pub(super) background: Background,
     pub(super) client: redis::Client,
     pub(super) pool: bb8::Pool<LinkManager>,
     pub(super) instance: String,
@@ -55,8 +71,10 @@ pub(super) struct Shared {
     slot: ArcSwapOption<Link>,
     wake: Arc<Notify>,
     scripts: Mutex<Vec<&'static Script>>,
-    steps: Mutex<Vec<(Stage, Weak<dyn RecoveryStep>)>>,
+    steps: Mutex<Vec<Step>>,
     instances: AtomicU32,
+    /// How often in a row a recovery step failed while Redis answered.
+    undone: AtomicU32,
 }
 
 impl Shared {
@@ -76,7 +94,6 @@ impl Shared {
             gate: Gate::new(Arc::clone(&manager.passes)),
             server_time: ServerTime::new(),
             subscriber: Subscriber::default(),
-            background: Background::start(),
             client,
             pool,
             instance: probe::instance_name()?,
@@ -86,6 +103,7 @@ impl Shared {
             scripts: Mutex::default(),
             steps: Mutex::default(),
             instances: AtomicU32::new(1),
+            undone: AtomicU32::new(0),
             config,
         })
     }
@@ -118,9 +136,7 @@ impl Shared {
     fn follow(&self, transition: &Transition) {
         let (before, after) = (transition.before, transition.after);
         if transition.opened() {
-            if let Some(link) = self.slot.swap(None) {
-                link.kill();
-            }
+            self.unpublish(before.generation);
             let cause = after.cause.map_or("forced", Fault::as_str);
             tracing::warn!(server = %self.config.address(), cause, generation = after.generation, "redis is down; reconnecting");
             crate::telemetry::count("towerkeep_redis_breaker_transitions_total", [("cause", cause)]);
@@ -136,6 +152,14 @@ impl Shared {
             let seconds = self.server_time.local().since(down).as_secs_f64();
             let refused = self.gate.take_refused();
             tracing::info!(server = %self.config.address(), seconds, refused, generation = after.generation, "redis is up");
+        }
+    }
+
+    /// Drops the connection of this generation or an older one. Who acts late on an opening spares the next connection.
+    fn unpublish(&self, generation: u64) {
+        let before = self.slot.rcu(|link| link.clone().filter(|link| link.generation > generation));
+        if let Some(link) = before.filter(|link| link.generation <= generation) {
+            link.kill();
         }
     }
 
@@ -164,13 +188,20 @@ impl Shared {
     }
 
     pub(super) fn on_recovery(&self, stage: Stage, step: Weak<dyn RecoveryStep>) {
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push((stage, step));
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(Step { stage, step, has_run: false });
+        self.wake.notify_one();
     }
 
-    fn steps(&self) -> Vec<Arc<dyn RecoveryStep>> {
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        steps.sort_by_key(|(stage, _)| *stage);
-        steps.into_iter().filter_map(|(_, step)| step.upgrade()).collect()
+    fn steps(&self, which: Steps) -> Vec<Arc<dyn RecoveryStep>> {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.retain(|step| step.step.strong_count() > 0);
+        steps.sort_by_key(|step| step.stage);
+        let due = steps.iter_mut().filter(|step| which == Steps::All || !step.has_run);
+        due.filter_map(|step| {
+            step.has_run = true;
+            step.step.upgrade()
+        })
+        .collect()
     }
 
     /// The connection in use.
@@ -217,9 +248,7 @@ async fn reconnect(shared: &Arc<Shared>, backoff: &mut Backoff) -> Duration {
         }
         Err(fault) => {
             shared.gate.apply(Event::ProbeBad);
-            if matches!(fault, Fault::Auth | Fault::Protocol) {
-                backoff.complain(shared, fault);
-            }
+            backoff.complain(shared, fault);
             backoff.next()
         }
     }
@@ -241,23 +270,37 @@ async fn prove(shared: &Arc<Shared>) -> Result<Arc<Link>, Fault> {
         sleep(PROBE_APART).await;
     }
     probe::load_scripts(shared, &link, PATIENCE).await?;
-    // Where writes are refused nothing can be written back; the heartbeat recovers once they are taken.
-    if shared.gate.breaker().writes {
-        recover(shared, &link).await?;
+    // Where writes are refused nothing can be recovered, and an empty server must not be taken for the truth.
+    if !shared.gate.breaker().writes {
+        return Err(Fault::WritesRefused);
     }
+    recover(shared, &link, Steps::All).await?;
     Ok(link)
 }
 
-/// Runs all recovery steps over `link`, in the order of their stages.
-async fn recover(shared: &Arc<Shared>, link: &Arc<Link>) -> Result<(), Fault> {
-    for step in shared.steps() {
+/// Runs recovery steps over `link`, in the order of their stages.
+async fn recover(shared: &Arc<Shared>, link: &Arc<Link>, which: Steps) -> Result<(), Fault> {
+    for step in shared.steps(which) {
         let redis = Redis::recovering(Arc::clone(shared), Arc::clone(link));
         match timeout(STEP_PATIENCE, step.run(Recovery { redis })).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) if !error.is_unavailable() => tracing::error!(%error, "a recovery step failed"),
-            Ok(Err(_)) | Err(_) => return Err(Fault::Timeout),
+            Ok(Err(error)) => undone(shared, link, &error).await?,
+            Err(_) => undone(shared, link, &Error::unavailable("it took too long")).await?,
         }
     }
+    shared.undone.store(0, Relaxed);
+    Ok(())
+}
+
+/// Has the recovery start anew, unless Redis answers and has answered the last times too: what it will never do, as
+/// for want of a permission, must not keep everything else away from it.
+async fn undone(shared: &Arc<Shared>, link: &Arc<Link>, error: &Error) -> Result<(), Fault> {
+    probe::probe(shared, link, PATIENCE).await?;
+    if shared.undone.fetch_add(1, Relaxed) + 1 < STEP_TRIES {
+        return Err(Fault::Timeout);
+    }
+    tracing::error!(%error, "a recovery step fails while redis answers; going on without it");
     Ok(())
 }
 
@@ -278,8 +321,10 @@ fn publish(shared: &Shared, link: Arc<Link>) {
 async fn heartbeat(shared: &Arc<Shared>, pause: Duration) -> Duration {
     let Some(link) = shared.link() else { return Duration::ZERO };
     let probed = match probe::probe(shared, &link, PATIENCE).await {
-        Ok(probed) if probed.writes && shared.gate.state() == State::WriteDegraded => {
-            recover(shared, &link).await.map(|()| probed)
+        Ok(probed) if probed.writes => {
+            let was_refused = shared.gate.state() == State::WriteDegraded;
+            let which = if was_refused { Steps::All } else { Steps::New };
+            recover(shared, &link, which).await.map(|()| probed)
         }
         other => other,
     };
@@ -297,6 +342,7 @@ async fn heartbeat(shared: &Arc<Shared>, pause: Duration) -> Duration {
 struct Backoff {
     wait: Duration,
     complained: bool,
+    missed: bool,
 }
 
 impl Backoff {
@@ -310,11 +356,58 @@ impl Backoff {
         self.wait / 2 + self.wait.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
     }
 
-    /// A fault that waiting does not mend is said once, as an error.
+    /// Said once per outage: a fault that waiting does not mend, as an error; and that there is no Redis yet, because no
+    /// breaker opened that would have told.
     fn complain(&mut self, shared: &Shared, fault: Fault) {
-        if !std::mem::replace(&mut self.complained, true) {
-            let cause = fault.as_str();
-            tracing::error!(server = %shared.config.address(), cause, "redis does not accept us as configured; retrying");
+        let (server, cause) = (shared.config.address(), fault.as_str());
+        let is_fault = matches!(fault, Fault::Auth | Fault::Protocol | Fault::NoPermission);
+        if is_fault && !std::mem::replace(&mut self.complained, true) {
+            tracing::error!(%server, cause, "redis does not accept us as configured; retrying");
+        } else if !is_fault && shared.gate.breaker().is_first() && !std::mem::replace(&mut self.missed, true) {
+            tracing::warn!(%server, cause, "redis is not reached yet; going on without it");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Reply, ScriptCall, tests::ECHO, tests::support::RedisServer},
+        *,
+    };
+    use crate::{Cx, clock::hours};
+
+    /// A connection in use, and no task that looks after it.
+    async fn connected(server: &RedisServer) -> Arc<Shared> {
+        let config = RedisConfig::new(&server.url()).expect("valid");
+        let shared = Arc::new(Shared::new(config).expect("in a runtime"));
+        reconnect(&shared, &mut Backoff::default()).await;
+        assert_eq!(shared.gate.state(), State::Closed);
+        shared
+    }
+
+    #[tokio::test]
+    async fn an_opening_that_is_acted_on_late_spares_the_next_connection() {
+        let server = RedisServer::start();
+        let shared = connected(&server).await;
+        let opened = shared.gate.apply(Event::Force(true));
+        shared.gate.apply(Event::Force(false));
+        reconnect(&shared, &mut Backoff::default()).await;
+        shared.follow(&opened);
+        assert!(shared.link().is_some_and(|link| !link.is_dead()), "passing, and nothing to pass to");
+    }
+
+    #[tokio::test]
+    async fn a_server_whose_clock_jumped_is_obeyed_in_the_same_call() {
+        let server = RedisServer::start();
+        let shared = connected(&server).await;
+        let link = shared.link().expect("connected");
+        let redis = Redis::recovering(Arc::clone(&shared), link);
+        let call = || ScriptCall::new().key("tk:k").arg("x");
+        redis.eval(&Cx::new(), &ECHO, call(), Reply::int).await.expect("loaded");
+        let local = shared.server_time.local();
+        shared.server_time.measured(local - hours(1), local);
+        redis.eval(&Cx::new(), &ECHO, call(), Reply::int).await.expect("called again with the right deadline");
+        assert!(shared.server_time.now().since(local) < Duration::from_secs(5));
     }
 }

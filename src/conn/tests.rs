@@ -12,8 +12,8 @@ use super::*;
 use crate::{Cx, Error, Result, Status, StoreFuture};
 
 #[path = "../../tests/support/mod.rs"]
-mod support;
-use support::{RedisServer, eventually};
+pub(super) mod support;
+use support::{FaultProxy, Mode, RedisServer, eventually};
 
 async fn handle(server: &RedisServer) -> Redis {
     let redis = Redis::new(RedisConfig::new(&server.url()).expect("valid")).expect("in a runtime");
@@ -135,7 +135,7 @@ async fn a_missing_permission_is_no_outage() {
     assert_eq!(redis.status(), Status::Up);
 }
 
-guarded_script!(static ECHO = "test/echo", "tests_echo.lua");
+guarded_script!(pub(super) static ECHO = "test/echo", "tests_echo.lua");
 
 fn echo(redis: &Redis, cx: &Cx) -> StoreFuture<i64> {
     redis.eval(cx, &ECHO, ScriptCall::new().key("tk:k").arg("x"), Reply::int)
@@ -277,6 +277,39 @@ async fn transfers_above_a_megabyte_go_over_the_pool() {
 }
 
 #[tokio::test]
+async fn a_pooled_connection_that_the_server_closed_is_no_outage() {
+    let server = RedisServer::start();
+    let config = RedisConfig::new(&server.url()).expect("valid").deadline(Duration::from_secs(5));
+    let redis = Redis::new(config).expect("in a runtime");
+    assert!(redis.ready(Duration::from_secs(10)).await);
+    let big = "x".repeat(2 * 1024 * 1024);
+    set(&redis, "big", &big).await.expect("stored over the pool");
+    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut server.client().await).await.expect("listed");
+    let pooled = list.lines().find(|line| line.contains(" cmd=set ")).expect("what the pool's connection did last");
+    let id = pooled.split(' ').find_map(|field| field.strip_prefix("id=")).expect("an id");
+    admin(&server, &["CLIENT", "KILL", "ID", id]).await.expect("killed");
+    let _ = set(&redis, "big", &big).await;
+    assert_eq!(redis.status(), Status::Up, "small commands have a connection of their own");
+    set(&redis, "big", &big).await.expect("a new connection took its place");
+}
+
+#[tokio::test]
+async fn a_second_trip_of_a_call_is_charged_once() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.address()).await;
+    let config = RedisConfig::new(&proxy.url()).expect("valid").deadline(Duration::from_secs(5));
+    let redis = Redis::new(config).expect("in a runtime");
+    assert!(redis.ready(Duration::from_secs(10)).await);
+    admin(&server, &["SCRIPT", "FLUSH"]).await.expect("flushed");
+    proxy.set(Mode::Delay(Duration::from_millis(40)));
+    let budget = Duration::from_secs(60);
+    let (cx, began) = (Cx::new().with_budget(budget), std::time::Instant::now());
+    echo(&redis, &cx).await.expect("loaded and called");
+    let spent = budget - cx.allowance(budget);
+    assert!(spent <= began.elapsed(), "{spent:?} of {:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn listeners_hear_of_messages_and_of_gaps() {
     let mut server = RedisServer::start();
     let redis = handle(&server).await;
@@ -291,14 +324,13 @@ async fn listeners_hear_of_messages_and_of_gaps() {
     assert_eq!(notices.next().await, None);
 }
 
-struct Count(AtomicUsize, Status);
+struct Count(AtomicUsize);
 
 impl RecoveryStep for Count {
     fn run(&self, recovery: Recovery) -> StoreFuture<()> {
-        assert_eq!(recovery.redis.status(), self.1, "nobody else reaches redis yet");
-        self.0.fetch_add(1, Relaxed);
-        let written = set(&recovery.redis, "tk:step", "ran");
-        StoreFuture::boxed(async move { written.await })
+        let is_first = self.0.fetch_add(1, Relaxed) == 0;
+        assert!(is_first || recovery.redis.status() == Status::Down, "nobody else reaches redis yet");
+        set(&recovery.redis, "tk:step", "ran")
     }
 }
 
@@ -306,15 +338,54 @@ impl RecoveryStep for Count {
 async fn recovery_steps_run_before_anybody_else_is_let_in() {
     let mut server = RedisServer::start();
     let redis = handle(&server).await;
-    let step = Arc::new(Count(AtomicUsize::new(0), Status::Down));
+    let step = Arc::new(Count(AtomicUsize::new(0)));
     let weak: std::sync::Weak<Count> = Arc::downgrade(&step);
     redis.on_recovery(Stage::Sessions, weak);
+    eventually("a step handed over late runs once", async || step.0.load(Relaxed) == 1).await;
     server.kill();
     eventually("the drop is noticed", async || get(&redis, "k").await.is_err()).await;
     server.launch();
     is_up(&redis).await;
-    assert_eq!(step.0.load(Relaxed), 1);
+    assert_eq!(step.0.load(Relaxed), 2);
     assert_eq!(get(&redis, "tk:step").await.expect("read").as_deref(), Some("ran"));
+}
+
+/// A step that writes, whatever it is worth.
+struct Writes(&'static str, usize);
+
+impl RecoveryStep for Writes {
+    fn run(&self, recovery: Recovery) -> StoreFuture<()> {
+        set(&recovery.redis, self.0, &"x".repeat(self.1))
+    }
+}
+
+#[tokio::test]
+async fn a_large_value_is_written_back_in_a_recovery() {
+    let mut server = RedisServer::start();
+    let redis = handle(&server).await;
+    let step = Arc::new(Writes("tk:step", 2 * 1024 * 1024));
+    let weak: std::sync::Weak<Writes> = Arc::downgrade(&step);
+    redis.on_recovery(Stage::Sessions, weak);
+    server.kill();
+    is_down(&redis).await;
+    server.launch();
+    is_up(&redis).await;
+    let length = admin(&server, &["STRLEN", "tk:step"]).await.expect("read");
+    assert_eq!(length, redis::Value::Int(2 * 1024 * 1024));
+}
+
+#[tokio::test]
+async fn a_step_that_can_never_be_done_does_not_keep_redis_away() {
+    let server = RedisServer::start();
+    let rules = ["ACL", "SETUSER", "limited", "on", ">pw", "~tk:*", "+@all"];
+    admin(&server, &rules).await.expect("set");
+    let url = format!("redis://limited:pw@127.0.0.1:{}", server.port());
+    let redis = Redis::new(RedisConfig::new(&url).expect("valid")).expect("in a runtime");
+    let step = Arc::new(Writes("not:ours", 1));
+    let weak: std::sync::Weak<Writes> = Arc::downgrade(&step);
+    redis.on_recovery(Stage::Purges, weak);
+    is_up(&redis).await;
+    set(&redis, "tk:ours", "v").await.expect("stored");
 }
 
 #[tokio::test]

@@ -6,7 +6,19 @@ use crate::source::{NamedPath, Source};
 
 /// Each module's tier: it may name its own tier and those below, and in tier 2 only itself.
 const TIERS: [&[&str]; 4] = [
-    &["client_ip", "clock", "error", "identity", "key", "outcome", "request_key", "service", "store", "telemetry"],
+    &[
+        "background",
+        "client_ip",
+        "clock",
+        "error",
+        "identity",
+        "key",
+        "outcome",
+        "request_key",
+        "service",
+        "store",
+        "telemetry",
+    ],
     &["conn"],
     &["session", "rate_limit", "cache", "leaderboard", "counter", "action_log", "kv", "token", "pubsub"],
     &["fallback", "health", "keep", "prelude", "testing"],

@@ -39,7 +39,7 @@ impl Source {
         if path.ends_with("/tests.rs") || path.contains("/tests/") {
             return Self { path, tokens: Vec::new(), lines: 0 };
         }
-        let (tokens, tested_lines) = without_tests(tokens(&without_comments_and_literals(text)));
+        let (tokens, tested_lines) = without_tests(&tokens(&without_comments_and_literals(text)));
         Self { path, tokens, lines: text.lines().count() - tested_lines }
     }
 
@@ -203,18 +203,18 @@ fn closing(tokens: &[Token], open: usize) -> usize {
 }
 
 /// Leaves out every item under `#[cfg(test)]` and `#[cfg(all(test, ..))]`; tells how many lines that were.
-fn without_tests(tokens: Vec<Token>) -> (Vec<Token>, usize) {
+fn without_tests(tokens: &[Token]) -> (Vec<Token>, usize) {
     let mut kept = Vec::with_capacity(tokens.len());
     let mut lines = 0;
     let mut index = 0;
     while index < tokens.len() {
-        let Some(after) = test_attribute_at(&tokens, index) else {
+        let Some(after) = test_attribute_at(tokens, index) else {
             kept.push(tokens[index].clone());
             index += 1;
             continue;
         };
-        let end = body_or_end(&tokens, after);
-        let end = end.map_or(tokens.len() - 1, |at| if tokens[at].text == "{" { closing(&tokens, at) } else { at });
+        let end = body_or_end(tokens, after);
+        let end = end.map_or(tokens.len() - 1, |at| if tokens[at].text == "{" { closing(tokens, at) } else { at });
         lines += tokens[end].line - tokens[index].line + 1;
         index = end + 1;
     }
