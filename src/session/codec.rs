@@ -1,0 +1,231 @@
+//! A session as one string: JSON that begins with a header of fixed width.
+//!
+//! All that scripts need stands at fixed places of the header, so Lua reads and writes it with `GETRANGE` and
+//! `SETRANGE` and never decodes JSON, while `redis-cli get` shows something a person can read.
+
+use std::{fmt, fmt::Write as _, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Data, Record, SecretHash, SessionId, Stamp, data::Text};
+use crate::{Error, Result, UserId, clock::Timestamp, clock::micros};
+
+/// The format that this version writes.
+const FORMAT: &str = "1";
+/// Numbers in the header stay below 2^53, which Lua holds exactly.
+const MAX_MICROS: u64 = (1 << 53) - 1;
+
+impl Record {
+    /// The session as the one string that stores keep.
+    pub fn encode(&self) -> String {
+        let mut text = String::with_capacity(640 + self.data.as_json().len());
+        // Writing to a String cannot fail.
+        let _ = Header::of(self).write(&mut text);
+        let tail = Tail {
+            user: self.user.as_ref().map(UserId::as_str),
+            created: self.created.as_micros(),
+            device: self.device.as_deref(),
+        };
+        let tail = serde_json::to_string(&tail).expect("texts and numbers are always JSON");
+        text.push_str(&tail[1..tail.len() - 1]);
+        let _ = write!(text, ",\"data\":{}}}", self.data.as_json());
+        text
+    }
+
+    /// Reads the string back. A newer format is read as far as this version knows its names, and never written.
+    ///
+    /// # Errors
+    /// Corrupt, when the text is nothing that [`encode`](Record::encode) wrote.
+    pub fn decode(id: SessionId, text: &[u8]) -> Result<Self> {
+        let value: Stored<'_> = serde_json::from_slice(text).map_err(|_| corrupt())?;
+        if value.towerkeep == FORMAT && !value.is_in_place(text) {
+            return Err(corrupt());
+        }
+        value.into_record(id).ok_or_else(corrupt)
+    }
+}
+
+/// The header's fields, in their order.
+struct Header {
+    stamp: Stamp,
+    secret: SecretHash,
+    previous: SecretHash,
+    previous_until: u64,
+    renewed: u64,
+    last_seen: u64,
+    idle: u64,
+    ends: u64,
+    logged_in: u64,
+}
+
+impl Header {
+    fn of(record: &Record) -> Self {
+        let stamp = |time: Timestamp| time.as_micros().min(MAX_MICROS);
+        Self {
+            stamp: record.stamp,
+            secret: record.secret,
+            previous: record.previous,
+            previous_until: stamp(record.previous_until),
+            renewed: stamp(record.renewed),
+            last_seen: stamp(record.last_seen),
+            idle: micros(record.idle).min(MAX_MICROS),
+            ends: stamp(record.ends),
+            logged_in: record.logged_in.map_or(0, stamp),
+        }
+    }
+
+    fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let Stamp { generation, version } = self.stamp;
+        write!(out, r#"{{"towerkeep":"{FORMAT}","gen":"{generation:010}","ver":"{version:010}","#)?;
+        write!(out, r#""secret":"{}","prev":"{}","until":"{:016}","#, self.secret, self.previous, self.previous_until)?;
+        write!(out, r#""renewed":"{:016}","seen":"{:016}","#, self.renewed, self.last_seen)?;
+        write!(out, r#""idle":"{:016}","ends":"{:016}","login":"{:016}","#, self.idle, self.ends, self.logged_in)
+    }
+}
+
+/// What follows the header, before the data.
+#[derive(Serialize)]
+struct Tail<'a> {
+    user: Option<&'a str>,
+    created: u64,
+    device: Option<&'a str>,
+}
+
+/// The whole value by its names; unknown ones are ignored.
+#[derive(Deserialize)]
+struct Stored<'a> {
+    towerkeep: &'a str,
+    r#gen: &'a str,
+    ver: &'a str,
+    secret: &'a str,
+    prev: &'a str,
+    until: &'a str,
+    renewed: &'a str,
+    seen: &'a str,
+    idle: &'a str,
+    ends: &'a str,
+    login: &'a str,
+    #[serde(borrow)]
+    user: Option<Text<'a>>,
+    created: u64,
+    #[serde(borrow)]
+    device: Option<Text<'a>>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+impl Stored<'_> {
+    /// Whether scripts find every field of the header in its place, at its width.
+    fn is_in_place(&self, text: &[u8]) -> bool {
+        let fields = [
+            (self.r#gen, 24, 10),
+            (self.ver, 43, 10),
+            (self.secret, 65, 64),
+            (self.prev, 139, 64),
+            (self.until, 214, 16),
+            (self.renewed, 243, 16),
+            (self.seen, 269, 16),
+            (self.idle, 295, 16),
+            (self.ends, 321, 16),
+            (self.login, 348, 16),
+        ];
+        let start = text.as_ptr().addr();
+        fields.iter().all(|(field, at, width)| {
+            let is_fit = field.bytes().all(|byte| byte.is_ascii_hexdigit());
+            field.as_ptr().addr() == start + at && field.len() == *width && is_fit
+        })
+    }
+
+    fn into_record(self, id: SessionId) -> Option<Record> {
+        let stamp = |text: &str| text.parse().ok().map(Timestamp::from_micros);
+        Some(Record {
+            id,
+            stamp: Stamp { generation: self.r#gen.parse().ok()?, version: self.ver.parse().ok()? },
+            secret: SecretHash::from_hex(self.secret)?,
+            previous: SecretHash::from_hex(self.prev)?,
+            previous_until: stamp(self.until)?,
+            renewed: stamp(self.renewed)?,
+            last_seen: stamp(self.seen)?,
+            idle: Duration::from_micros(self.idle.parse().ok()?),
+            ends: stamp(self.ends)?,
+            logged_in: stamp(self.login).map(|at| (at != Timestamp::default()).then_some(at))?,
+            user: self.user.map(|user| user.0.parse()).transpose().ok()?,
+            created: Timestamp::from_micros(self.created),
+            device: self.device.map(|device| device.0.into()),
+            data: Data::from_raw(self.data).ok()?,
+            read_only: self.towerkeep != FORMAT,
+        })
+    }
+}
+
+fn corrupt() -> Error {
+    Error::corrupt("a stored session is not one of ours")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{id::Token, record::tests::record};
+
+    const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+    fn sample() -> Record {
+        let mut sample = record(&Token::random(), NOW);
+        sample.user = Some(UserId::new("a\"b\\é"));
+        sample.device = Some("Browser \"x\"".into());
+        sample.data = Data::from_json(r#"{"n":1,"t":"é\""}"#).expect("an object");
+        sample
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same() {
+        let sample = sample();
+        let text = sample.encode();
+        let read = Record::decode(sample.id, text.as_bytes()).expect("its own text");
+        assert_eq!(read.encode(), text);
+        assert!(!read.read_only);
+        assert_eq!(read.user, sample.user);
+    }
+
+    #[test]
+    fn the_header_has_the_places_that_scripts_count_on() {
+        let text = sample().encode();
+        for (name, at, length) in [
+            ("gen", 24, 10),
+            ("ver", 43, 10),
+            ("secret", 65, 64),
+            ("prev", 139, 64),
+            ("until", 214, 16),
+            ("renewed", 243, 16),
+            ("seen", 269, 16),
+            ("idle", 295, 16),
+            ("ends", 321, 16),
+            ("login", 348, 16),
+        ] {
+            let (before, after) = (format!("\"{name}\":\""), &text[at + length..at + length + 1]);
+            assert!(text[..at].ends_with(&before) && after == "\"", "{name} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_read_and_never_written() {
+        let sample = sample();
+        let newer = sample.encode().replacen(r#""towerkeep":"1""#, r#""towerkeep":"20","new":[1]"#, 1);
+        let read = Record::decode(sample.id, newer.as_bytes()).expect("names that we know");
+        assert!(read.read_only);
+        assert_eq!(read.data, sample.data);
+    }
+
+    #[test]
+    fn anything_else_is_corrupt() {
+        let sample = sample();
+        let good = sample.encode();
+        let shifted = good.replacen("\"gen\":", "\"gen\": ", 1);
+        let no_object = good.replacen(r#"{"n":1,"t":"é\""}"#, "[1]", 1);
+        for text in ["", "{}", "42", "\u{0}", &good[..good.len() - 1], &shifted, &no_object] {
+            let error = Record::decode(sample.id, text.as_bytes()).expect_err(text);
+            assert!(error.is_corrupt());
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Writing a session: compare, set, and replay on what somebody else stored first.
+
+use std::{fmt, mem, time::Duration};
+
+use super::{
+    Record, Save, SessionSave, SessionState,
+    delta::Delta,
+    handle::{Base, Carrier, Session},
+    id::{Token, random_bytes},
+    record,
+};
+use crate::{Error, Result, UserId, clock::Timestamp};
+
+/// How often a write is tried while others keep writing the same session. Writers of one process take turns, so what
+/// is left are those of other instances, of whom one wins each round.
+const TRIES: u32 = 12;
+
+/// What is to be written beside the changes of values.
+enum Change {
+    Nothing,
+    Renew,
+    Rotate,
+    Login(UserId),
+}
+
+/// What writing over a stored session came to.
+enum Written {
+    As(SessionSave),
+    /// It is no longer the session it was; a login goes on without it.
+    Lost(SessionSave),
+}
+
+impl Session {
+    /// Logs `user` in, now: the session gets a new secret, and the old one opens nothing any more.
+    ///
+    /// Values of the anonymous session stay (a cart). A session of another user is ended, and a new one begins
+    /// without its values.
+    ///
+    /// # Errors
+    /// Unavailable: nobody is logged in. Invalid, when the session is carried as a bearer token, because a response
+    /// does not bring new ones: [`Sessions::issue`](super::Sessions::issue) is the login of such clients.
+    pub async fn login(&self, user: impl fmt::Display) -> Result<()> {
+        self.write(Change::Login(UserId::new(user))).await.map(drop)
+    }
+
+    /// Gives the session a new secret, now: after each change of what its user may do.
+    ///
+    /// # Errors
+    /// As [`login`](Session::login).
+    pub async fn rotate(&self) -> Result<SessionSave> {
+        self.write(Change::Rotate).await
+    }
+
+    /// Saves the changes made so far, now. The layer does it at the end of each request; this is for handlers that
+    /// want to know, and for work that goes on after the response.
+    ///
+    /// # Errors
+    /// Unavailable or invalid: the changes are kept and saved by a later try.
+    pub async fn save(&self) -> Result<SessionSave> {
+        self.write(Change::Nothing).await
+    }
+
+    /// Ends the session, now, with all its values, and has the response remove the cookie.
+    ///
+    /// # Errors
+    /// Unavailable: the cookie is removed, the session may live on until Redis is back or it expires.
+    pub async fn logout(&self) -> Result<()> {
+        let state = self.state().await;
+        self.forget();
+        if state == SessionState::Unavailable {
+            return Err(Error::unavailable("the session cannot be ended now"));
+        }
+        let base = {
+            let mut state = self.locked();
+            (state.delta, state.renew) = (Delta::default(), false);
+            mem::replace(&mut state.base, Base::Anonymous)
+        };
+        match base {
+            Base::Live(record) => self.end(&record).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn end(&self, record: &Record) -> Result<()> {
+        self.sessions().store().delete(self.cx(), record.id(), record.user()).await?;
+        SessionSave::Deleted.count();
+        self.sessions().announce(record.id());
+        Ok(())
+    }
+
+    async fn write(&self, change: Change) -> Result<SessionSave> {
+        self.read_once().await;
+        let (base, delta) = {
+            let mut state = self.locked();
+            (state.base.clone(), mem::take(&mut state.delta))
+        };
+        // Cancelled from here on, the changes are lost with the request, unless the store has them already.
+        let written = self.write_onto(base, &delta, change).await;
+        let outcome = written.as_ref().copied().unwrap_or_else(failure);
+        if outcome != SessionSave::Unchanged {
+            outcome.count();
+        }
+        let mut state = self.locked();
+        match written {
+            Ok(_) => state.renew = false,
+            Err(_) => {
+                let later = mem::replace(&mut state.delta, delta);
+                state.delta.append(later);
+            }
+        }
+        drop(state);
+        written
+    }
+
+    async fn write_onto(&self, base: Base, delta: &Delta, change: Change) -> Result<SessionSave> {
+        match (base, change) {
+            (Base::Live(_), Change::Login(_) | Change::Rotate) if self.carrier() != Carrier::Cookie => {
+                Err(no_way_back())
+            }
+            (Base::Live(record), Change::Login(user)) => self.login_over(*record, delta, user).await,
+            (Base::Live(record), change) => match self.write_over(*record, delta, change).await? {
+                Written::As(outcome) | Written::Lost(outcome) => Ok(outcome),
+            },
+            (_, Change::Login(user)) => self.begin(delta, Some(user)).await,
+            (Base::Superseded, _) => Ok(SessionSave::Superseded),
+            (Base::Unavailable, _) => Err(Error::unavailable("the session cannot be read now")),
+            (Base::Unread | Base::Anonymous, _) => self.begin(delta, None).await,
+        }
+    }
+
+    async fn login_over(&self, record: Record, delta: &Delta, user: UserId) -> Result<SessionSave> {
+        let is_others = record.user().is_some_and(|other| *other != user);
+        if is_others {
+            self.end(&record).await?;
+        } else if let Written::As(outcome) = self.write_over(record, delta, Change::Login(user.clone())).await? {
+            return Ok(outcome);
+        }
+        self.begin(delta, Some(user)).await
+    }
+
+    /// Stores a new session; nothing where there is nothing to keep in one.
+    async fn begin(&self, delta: &Delta, user: Option<UserId>) -> Result<SessionSave> {
+        let data = delta.apply(&super::Data::empty())?;
+        if user.is_none() && data == super::Data::empty() {
+            return Ok(SessionSave::Unchanged);
+        }
+        if self.carrier() == Carrier::Bearer {
+            return Err(no_way_back());
+        }
+        let created = self.sessions().create(self.cx(), |now, config, token| {
+            let record = Record { data: data.clone(), ..record::begin(token, config, now) };
+            match &user {
+                Some(user) => record.login(user.clone(), self.device(), now, config),
+                None => record,
+            }
+        });
+        let (record, token) = created.await?;
+        self.bring(&token, record);
+        Ok(SessionSave::Created)
+    }
+
+    /// Compares and sets until it fits, replaying the changes on what others stored.
+    async fn write_over(&self, mut record: Record, delta: &Delta, mut change: Change) -> Result<Written> {
+        let (store, config, cx) = (self.sessions().store(), self.sessions().settings(), self.cx());
+        let generation = record.stamp().generation;
+        let mut turn = None;
+        for tries in 0..TRIES {
+            if record.read_only {
+                return Ok(Written::Lost(SessionSave::ReadOnly));
+            }
+            let now = store.now(cx);
+            let data = delta.apply(record.data())?;
+            if data == record.data && matches!(change, Change::Nothing) {
+                return Ok(Written::As(SessionSave::Unchanged));
+            }
+            let (next, token) = self.step(&record, data, &change, now);
+            next.check_size(config.max_size)?;
+            match store.save(cx, &next, record.stamp(), config.max_per_user).await? {
+                Save::Saved => return Ok(Written::As(self.keep(next, token))),
+                Save::Gone => {
+                    self.locked().base = Base::Anonymous;
+                    return Ok(Written::Lost(SessionSave::Gone));
+                }
+                Save::Conflict(stored) if stored.stamp().generation != generation => {
+                    self.locked().base = Base::Superseded;
+                    return Ok(Written::Lost(SessionSave::Superseded));
+                }
+                Save::Conflict(stored) => record = *stored,
+            }
+            if matches!(change, Change::Renew) && !record.wants_renewal(now, config.renew_every) {
+                change = Change::Nothing;
+            }
+            // Dropped while waiting here, the changes are lost with the request.
+            match turn {
+                None => turn = self.sessions().turns().take(record.id()).await,
+                Some(_) => tokio::time::sleep(backoff(tries)).await,
+            }
+        }
+        Ok(Written::Lost(SessionSave::Contended))
+    }
+
+    /// The state after `record`, with its new token where the change brings one.
+    fn step(&self, record: &Record, data: super::Data, change: &Change, now: Timestamp) -> (Record, Option<Token>) {
+        let mut next = record.next(data, now);
+        if matches!(change, Change::Nothing) {
+            return (next, None);
+        }
+        let token = Token::renewed(record.id());
+        match change {
+            Change::Nothing => {}
+            Change::Renew => next.renew(token.hash(), now),
+            Change::Rotate => next.rotate(token.hash(), now),
+            Change::Login(user) => {
+                next.rotate(token.hash(), now);
+                next = next.login(user.clone(), self.device(), now, self.sessions().settings());
+            }
+        }
+        (next, Some(token))
+    }
+
+    fn keep(&self, record: Record, token: Option<Token>) -> SessionSave {
+        let Some(token) = token else {
+            self.locked().base = Base::Live(Box::new(record));
+            return SessionSave::Saved;
+        };
+        self.bring(&token, record);
+        SessionSave::Rotated
+    }
+
+    fn bring(&self, token: &Token, record: Record) {
+        self.send(token, &record, self.sessions().store().now(self.cx()));
+        self.locked().base = Base::Live(Box::new(record));
+    }
+}
+
+/// What the layer does before the headers go out. An error is no part of the response: it is counted and logged.
+pub(super) async fn commit(session: Session) {
+    let change = if session.locked().renew { Change::Renew } else { Change::Nothing };
+    match session.write(change).await {
+        Ok(SessionSave::Contended) => tracing::warn!("changes to a session are dropped: others kept writing it"),
+        Ok(_) => {}
+        Err(error) if error.is_unavailable() => tracing::debug!(%error, "changes to a session are dropped"),
+        Err(error) => tracing::error!(%error, "changes to a session are dropped"),
+    }
+}
+
+fn failure(error: &Error) -> SessionSave {
+    if error.is_unavailable() { SessionSave::Unavailable } else { SessionSave::Invalid }
+}
+
+fn no_way_back() -> Error {
+    Error::invalid("a bearer token's holder gets no new token by a response: log such clients in with Sessions::issue")
+}
+
+/// Between nothing and 1, 2, 4 ... 16 ms, at random, so that writers who collided once do not do so again.
+fn backoff(tries: u32) -> Duration {
+    let most = 1_000u32 << tries.min(4);
+    Duration::from_micros(u64::from(u32::from_ne_bytes(random_bytes()) % most))
+}

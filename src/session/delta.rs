@@ -1,0 +1,170 @@
+//! What a request does to its session: changes that are kept apart and replayed onto whatever is stored.
+
+use std::{borrow::Cow, fmt};
+
+use serde_json::value::RawValue;
+
+use super::data::Data;
+use crate::{Error, Result};
+
+type Replay = Box<dyn Fn(Option<&RawValue>) -> Result<Box<RawValue>> + Send + Sync>;
+
+/// The changes of one request, in order.
+#[derive(Default)]
+pub(super) struct Delta(Vec<Op>);
+
+struct Op {
+    key: Box<str>,
+    /// What the key holds after it, as far as this request knows.
+    value: Option<Box<RawValue>>,
+    /// Computes the value anew from what is stored; without it the value stands as it is.
+    replay: Option<Replay>,
+}
+
+impl Delta {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn insert(&mut self, key: &str, value: Box<RawValue>) {
+        self.set(Op { key: key.into(), value: Some(value), replay: None });
+    }
+
+    pub(super) fn remove(&mut self, key: &str) {
+        self.set(Op { key: key.into(), value: None, replay: None });
+    }
+
+    /// What stood there before no longer matters: one operation per key is enough.
+    fn set(&mut self, op: Op) {
+        self.0.retain(|earlier| earlier.key != op.key);
+        self.0.push(op);
+    }
+
+    pub(super) fn update(&mut self, key: &str, value: Box<RawValue>, replay: Replay) {
+        self.0.push(Op { key: key.into(), value: Some(value), replay: Some(replay) });
+    }
+
+    /// What this request made of `key`: nothing said, removed, or a value.
+    pub(super) fn view(&self, key: &str) -> Option<Option<&RawValue>> {
+        self.0.iter().rev().find(|op| &*op.key == key).map(|op| op.value.as_deref())
+    }
+
+    /// Puts changes made since back behind these.
+    pub(super) fn append(&mut self, later: Self) {
+        for op in later.0 {
+            if op.replay.is_some() { self.0.push(op) } else { self.set(op) }
+        }
+    }
+
+    /// Replays all changes onto `data`.
+    pub(super) fn apply(&self, data: &Data) -> Result<Data> {
+        if self.is_empty() {
+            return Ok(data.clone());
+        }
+        let mut map = data.to_map()?;
+        for op in &self.0 {
+            let value = match (&op.replay, &op.value) {
+                (Some(replay), _) => Cow::Owned(replay(map.get(&*op.key).map(AsRef::as_ref))?),
+                (None, Some(value)) => Cow::Borrowed(&**value),
+                (None, None) => {
+                    map.remove(&*op.key);
+                    continue;
+                }
+            };
+            map.insert(Cow::Borrowed(&op.key), value);
+        }
+        Data::from_map(&map)
+    }
+}
+
+impl fmt::Debug for Delta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Delta({} changes)", self.0.len())
+    }
+}
+
+/// A value as JSON text.
+pub(super) fn write(value: &impl serde::Serialize) -> Result<Box<RawValue>> {
+    serde_json::value::to_raw_value(value)
+        .map_err(|error| Error::invalid("a session's value cannot be written as JSON").with_source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::session::data::read;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u8, i64),
+        Remove(u8),
+        Add(u8, i64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..4u8, -9..9i64).prop_map(|(key, n)| Step::Insert(key, n)),
+            (0..4u8).prop_map(Step::Remove),
+            (0..4u8, -9..9i64).prop_map(|(key, n)| Step::Add(key, n)),
+        ];
+        proptest::collection::vec(step, 0..12)
+    }
+
+    fn model(map: &mut BTreeMap<String, i64>, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::Insert(key, n) => drop(map.insert(key.to_string(), *n)),
+                Step::Remove(key) => drop(map.remove(&key.to_string())),
+                Step::Add(key, n) => *map.entry(key.to_string()).or_default() += n,
+            }
+        }
+    }
+
+    fn push(delta: &mut Delta, base: &Data, step: &Step) {
+        match step {
+            Step::Insert(key, n) => delta.insert(&key.to_string(), write(n).expect("a number")),
+            Step::Remove(key) => delta.remove(&key.to_string()),
+            Step::Add(key, n) => {
+                let (key, n) = (key.to_string(), *n);
+                let add: Replay =
+                    Box::new(move |old| write(&(old.map(read::<i64>).transpose()?.unwrap_or_default() + n)));
+                let seen = delta.view(&key).unwrap_or_else(|| base.raw(&key));
+                let value = add(seen).expect("numbers");
+                delta.update(&key, value, add);
+            }
+        }
+    }
+
+    fn data_of(map: &BTreeMap<String, i64>) -> Data {
+        Data::from_json(&serde_json::to_string(map).expect("a map")).expect("an object")
+    }
+
+    proptest! {
+        #[test]
+        fn replay_is_what_a_map_would_do(seen in steps(), stored in steps(), mine in steps()) {
+            let (mut first, mut now) = (BTreeMap::new(), BTreeMap::new());
+            model(&mut first, &seen);
+            model(&mut now, &stored);
+            let base = data_of(&first);
+            let mut delta = Delta::default();
+            mine.iter().for_each(|step| push(&mut delta, &base, step));
+
+            // What the request itself reads is its changes over what it loaded.
+            let mut view = first.clone();
+            model(&mut view, &mine);
+            for key in (0..4).map(|key: u8| key.to_string()) {
+                let read_back = delta.view(&key).unwrap_or_else(|| base.raw(&key));
+                prop_assert_eq!(read_back.map(|raw| read::<i64>(raw).expect("a number")), view.get(&key).copied());
+            }
+            // What is stored in the end is its changes over what others stored meanwhile.
+            model(&mut now, &mine);
+            let mut concurrent = BTreeMap::new();
+            model(&mut concurrent, &stored);
+            prop_assert_eq!(delta.apply(&data_of(&concurrent)).expect("numbers"), data_of(&now));
+        }
+    }
+}

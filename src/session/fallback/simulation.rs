@@ -1,0 +1,326 @@
+//! Random outages and losses of data over three instances: what was logged out stays so, what was not is not lost.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    clock::{ManualClock, days, seconds},
+    session::{MemorySessionStore, testing},
+    store::OutageSwitch,
+};
+
+const INSTANCES: usize = 3;
+const START: Timestamp = Timestamp::from_micros(1_900_000_000_000_000);
+
+/// What Redis does, with tombstones and an epoch, and it can lose everything.
+#[derive(Clone)]
+struct Server(Arc<Mutex<Stored>>);
+
+struct Stored {
+    sessions: MemorySessionStore,
+    buried: HashSet<SessionId>,
+    revoked: HashMap<UserId, Timestamp>,
+    clock: ManualClock,
+    epoch: (u32, Timestamp),
+}
+
+impl Server {
+    fn new(clock: &ManualClock) -> Self {
+        let sessions = MemorySessionStore::new(clock.clock());
+        let (buried, revoked, epoch) = (HashSet::new(), HashMap::new(), (0, clock.clock().now()));
+        Self(Arc::new(Mutex::new(Stored { sessions, buried, revoked, clock: clock.clone(), epoch })))
+    }
+
+    fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.0.lock().expect("no panic while held")
+    }
+
+    fn lose_everything(&self) {
+        let mut stored = self.stored();
+        let now = stored.clock.clock().now();
+        stored.sessions = MemorySessionStore::new(stored.clock.clock());
+        stored.buried.clear();
+        stored.revoked.clear();
+        stored.epoch = (stored.epoch.0 + 1, now);
+    }
+}
+
+/// One instance's way to the server.
+#[derive(Clone)]
+struct Link(Server, OutageSwitch);
+
+impl Link {
+    fn ask<T: Send + 'static>(
+        &self,
+        id: Option<SessionId>,
+        taken: T,
+        verb: impl FnOnce(&Stored) -> StoreFuture<T>,
+    ) -> StoreFuture<T> {
+        if let Err(error) = self.1.check() {
+            return StoreFuture::err(error);
+        }
+        let stored = self.0.stored();
+        if id.is_some_and(|id| stored.buried.contains(&id)) { StoreFuture::ok(taken) } else { verb(&stored) }
+    }
+}
+
+impl SessionStore for Link {
+    fn now(&self, cx: &Cx) -> Timestamp {
+        self.0.stored().sessions.now(cx)
+    }
+    fn load(&self, cx: &Cx, id: SessionId) -> StoreFuture<Option<Record>> {
+        self.ask(Some(id), None, |stored| stored.sessions.load(cx, id))
+    }
+    fn create(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
+        self.ask(Some(record.id()), Create::Exists, |stored| stored.sessions.create(cx, record, cap))
+    }
+    fn save(&self, cx: &Cx, record: &Record, over: Stamp, cap: Option<NonZeroU32>) -> StoreFuture<Save> {
+        self.ask(Some(record.id()), Save::Gone, |stored| stored.sessions.save(cx, record, over, cap))
+    }
+    fn touch(&self, cx: &Cx, id: SessionId, generation: u32) -> StoreFuture<bool> {
+        self.ask(Some(id), false, |stored| stored.sessions.touch(cx, id, generation))
+    }
+    fn delete(&self, cx: &Cx, id: SessionId, user: Option<&UserId>) -> StoreFuture<bool> {
+        self.ask(Some(id), false, |stored| stored.sessions.delete(cx, id, user))
+    }
+    fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>> {
+        self.ask(None, Vec::new(), |stored| stored.sessions.list(cx, user))
+    }
+    fn revoke(&self, cx: &Cx, user: &UserId, id: SessionId) -> StoreFuture<bool> {
+        self.ask(Some(id), false, |stored| stored.sessions.revoke(cx, user, id))
+    }
+    fn revoke_all(
+        &self,
+        cx: &Cx,
+        user: &UserId,
+        except: Option<SessionId>,
+        lasting: Duration,
+    ) -> StoreFuture<Vec<SessionId>> {
+        let now = self.now(cx);
+        if !self.1.is_on() {
+            self.0.stored().revoked.insert(user.clone(), now);
+        }
+        self.ask(None, Vec::new(), |stored| stored.sessions.revoke_all(cx, user, except, lasting))
+    }
+    fn bury(&self, cx: &Cx, id: SessionId, user: Option<&UserId>, _: Duration) -> StoreFuture<()> {
+        let deleted = self.delete(cx, id, user);
+        if !self.1.is_on() {
+            self.0.stored().buried.insert(id);
+        }
+        StoreFuture::submit(async move { deleted.await.map(drop) })
+    }
+    fn restore(&self, cx: &Cx, record: &Record) -> StoreFuture<Create> {
+        let mark = record.user().and_then(|user| self.0.stored().revoked.get(user).copied());
+        if mark.is_some_and(|mark| record.logged_in.is_some_and(|login| login <= mark)) {
+            return StoreFuture::ok(Create::Revoked);
+        }
+        self.create(cx, record, None)
+    }
+    fn revoke_before(
+        &self,
+        _: &Cx,
+        user: &UserId,
+        at: Timestamp,
+        _: Option<SessionId>,
+        _: Duration,
+    ) -> StoreFuture<()> {
+        if self.1.is_on() {
+            return StoreFuture::err(Error::unavailable("an outage"));
+        }
+        let mut stored = self.0.stored();
+        let mark = stored.revoked.entry(user.clone()).or_default();
+        *mark = at.max(*mark);
+        StoreFuture::ok(())
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Login(usize, u8),
+    Read(usize, usize),
+    Change(usize, usize),
+    Rotate(usize, usize),
+    Logout(usize, usize),
+    RevokeAll(usize, u8),
+    Down(usize),
+    Up(usize),
+    Lose,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (on, which) = (0..INSTANCES, 0..12usize);
+    let step = prop_oneof![
+        3 => (on.clone(), 0..3u8).prop_map(|(on, user)| Step::Login(on, user)),
+        8 => (on.clone(), which.clone()).prop_map(|(on, which)| Step::Read(on, which)),
+        3 => (on.clone(), which.clone()).prop_map(|(on, which)| Step::Change(on, which)),
+        1 => (on.clone(), which.clone()).prop_map(|(on, which)| Step::Rotate(on, which)),
+        3 => (on.clone(), which).prop_map(|(on, which)| Step::Logout(on, which)),
+        1 => (on.clone(), 0..3u8).prop_map(|(on, user)| Step::RevokeAll(on, user)),
+        2 => on.clone().prop_map(Step::Down),
+        3 => on.prop_map(Step::Up),
+        1 => Just(Step::Lose),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+struct Instance {
+    store: FallbackSessionStore,
+    link: Link,
+    epoch: (u32, Timestamp),
+}
+
+struct World {
+    clock: ManualClock,
+    server: Server,
+    instances: Vec<Instance>,
+    begun: Vec<Record>,
+    /// Ended for good: by a logout, or by a revocation of a session that the instance had seen or could see.
+    ended: HashSet<SessionId>,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = ManualClock::at(START);
+        let server = Server::new(&clock);
+        let instance = |_| {
+            let link = Link(server.clone(), OutageSwitch::default());
+            let store = FallbackSessionStore::new(link.clone(), &SessionConfig::new());
+            let epoch = server.stored().epoch;
+            store.lost_at(epoch.1);
+            Instance { store, link, epoch }
+        };
+        let instances = (0..INSTANCES).map(instance).collect();
+        Self { clock, server, instances, begun: Vec::new(), ended: HashSet::new() }
+    }
+
+    /// What the Redis handle does: recovery before anything else.
+    async fn up(&mut self, on: usize) {
+        let instance = &mut self.instances[on];
+        if !instance.link.1.is_on() {
+            return;
+        }
+        instance.link.1.set(false);
+        let epoch = self.server.stored().epoch;
+        instance.store.lost_at(epoch.1);
+        let is_lost = instance.epoch != epoch;
+        instance.store.replay(&instance.link, &Cx::new(), is_lost).await.expect("the server is up");
+        instance.epoch = epoch;
+    }
+
+    async fn load(&self, on: usize, which: usize) -> Option<Record> {
+        let id = self.begun.get(which)?.id();
+        self.instances[on].store.load(&Cx::new(), id).await.ok().flatten()
+    }
+
+    async fn step(&mut self, step: Step) {
+        self.clock.advance(seconds(1));
+        let (cx, now, config) = (Cx::new(), self.clock.clock().now(), SessionConfig::new());
+        match step {
+            Step::Login(on, user) => {
+                let record = testing::login(&testing::record(&config, now), &UserId::new(user), &config, now);
+                let created = self.instances[on].store.create(&cx, &record, None).await;
+                assert_eq!(created.expect("kept"), Create::Created);
+                self.begun.push(record);
+            }
+            Step::Read(on, which) => drop(self.load(on, which).await),
+            Step::Change(on, which) | Step::Rotate(on, which) => {
+                let Some(record) = self.load(on, which).await else { return };
+                let text = format!("{{\"at\":{}}}", now.as_micros());
+                let mut next = record.next(crate::session::Data::from_json(&text).expect("an object"), now);
+                if matches!(step, Step::Rotate(..)) {
+                    next.rotate(record.secret, now);
+                }
+                let _any = self.instances[on].store.save(&cx, &next, record.stamp(), None).await.expect("known");
+            }
+            Step::Logout(on, which) => {
+                let Some(record) = self.load(on, which).await else { return };
+                let ended = self.instances[on].store.delete(&cx, record.id(), record.user()).await;
+                assert!(ended.expect("kept"));
+                self.ended.insert(record.id());
+            }
+            Step::RevokeAll(on, user) => {
+                let user = UserId::new(user);
+                let ended = self.instances[on].store.revoke_all(&cx, &user, None, days(30)).await;
+                self.ended.extend(ended.expect("kept"));
+            }
+            Step::Down(on) => self.instances[on].link.1.set(true),
+            Step::Up(on) => self.up(on).await,
+            Step::Lose => {
+                self.instances.iter().for_each(|instance| instance.link.1.set(true));
+                self.server.lose_everything();
+            }
+        }
+    }
+
+    /// Where a connection is up and settled, no ended session is alive; nor is one anywhere when all are back.
+    async fn finish(&mut self) {
+        for on in 0..INSTANCES {
+            self.up(on).await;
+        }
+        for record in &self.begun {
+            let stored = self.server.stored().sessions.clone();
+            let is_stored = stored.load(&Cx::new(), record.id()).await.expect("up").is_some();
+            assert!(!(is_stored && self.ended.contains(&record.id())), "an ended session is alive in the store");
+            for instance in &self.instances {
+                let is_alive = instance.store.load(&Cx::new(), record.id()).await.expect("up").is_some();
+                assert!(!(is_alive && self.ended.contains(&record.id())), "an ended session is alive");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+    #[test]
+    fn nothing_that_was_ended_comes_back(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut world = World::new();
+            for step in steps {
+                world.step(step).await;
+            }
+            world.finish().await;
+        });
+    }
+
+    #[test]
+    fn a_session_that_nobody_ended_survives_outages_and_one_loss(
+        before in proptest::collection::vec(steps_of_life(), 1..20),
+        during in proptest::collection::vec(steps_of_life(), 0..20),
+        order in Just(vec![0, 1, 2]).prop_shuffle(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut world = World::new();
+            for step in before {
+                world.step(step).await;
+            }
+            world.step(Step::Lose).await;
+            for step in during {
+                world.step(step).await;
+            }
+            for on in order {
+                world.up(on).await;
+            }
+            for record in &world.begun {
+                for instance in &world.instances {
+                    let found = instance.store.load(&Cx::new(), record.id()).await.expect("up");
+                    assert!(found.is_some(), "a session is lost");
+                }
+            }
+        });
+    }
+}
+
+fn steps_of_life() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..INSTANCES, 0..3u8).prop_map(|(on, user)| Step::Login(on, user)),
+        (0..INSTANCES, 0..12usize).prop_map(|(on, which)| Step::Read(on, which)),
+        (0..INSTANCES, 0..12usize).prop_map(|(on, which)| Step::Change(on, which)),
+    ]
+}

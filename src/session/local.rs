@@ -1,0 +1,287 @@
+//! What one instance knows of sessions by itself: copies of those it has seen, and what ended.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use super::{Record, SessionId, Stamp};
+use crate::{UserId, clock::Timestamp};
+
+/// Bounded copies, tombstones and revocations. Every decision is a function of this and the time.
+#[derive(Default)]
+pub(super) struct Local {
+    copies: HashMap<SessionId, Copy>,
+    tombs: HashMap<SessionId, Tomb>,
+    revocations: HashMap<UserId, Revocation>,
+    limits: Limits,
+    /// The store may have yet to hear of something.
+    is_pending: bool,
+}
+
+/// The bounds of what is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    pub(super) max_stale: Duration,
+    pub(super) copies: usize,
+}
+
+struct Copy {
+    record: Record,
+    /// When the store last said so.
+    confirmed: Timestamp,
+    pending: Option<Pending>,
+    touched: bool,
+}
+
+/// What the store does not know yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// A session that began here.
+    Born,
+    /// A state that replaces this one.
+    Over(Stamp),
+}
+
+struct Tomb {
+    user: Option<UserId>,
+    at: Timestamp,
+    until: Timestamp,
+    pending: bool,
+}
+
+/// All of a user's sessions were revoked, but one.
+#[derive(Clone)]
+pub(super) struct Revocation {
+    pub(super) except: Option<SessionId>,
+    pub(super) lasting: Duration,
+    pub(super) at: Timestamp,
+    pending: bool,
+}
+
+/// Tombstones that the store has are kept this many at most; those it does not have, all.
+const TOMBS: usize = 100_000;
+
+impl Local {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Whether the session was ended by this instance.
+    pub(super) fn is_ended(&self, id: SessionId) -> bool {
+        self.tombs.contains_key(&id)
+    }
+
+    /// Takes note of what the store holds; older news than ours, and the ended, are no news.
+    pub(super) fn confirm(&mut self, record: &Record, now: Timestamp) {
+        if record.read_only || self.is_ended(record.id()) {
+            return;
+        }
+        if let Some(copy) = self.copies.get_mut(&record.id()) {
+            if copy.pending.is_none() && copy.record.stamp() <= record.stamp() {
+                copy.confirmed = now;
+                if copy.record.stamp() < record.stamp() {
+                    copy.record = record.clone();
+                }
+                copy.record.touch(record.last_seen());
+            }
+            return;
+        }
+        self.put(record, now, None);
+    }
+
+    /// The store does not have it (any longer).
+    pub(super) fn forget(&mut self, id: SessionId) {
+        if self.copies.get(&id).is_some_and(|copy| copy.pending.is_none()) {
+            self.copies.remove(&id);
+        }
+    }
+
+    /// The copy, while it may still be served.
+    pub(super) fn find(&self, id: SessionId, now: Timestamp) -> Option<&Record> {
+        let copy = self.copies.get(&id)?;
+        self.serves(copy, now).then_some(&copy.record)
+    }
+
+    /// The copy of a session with changes that the store does not know.
+    pub(super) fn find_pending(&self, id: SessionId, now: Timestamp) -> Option<&Record> {
+        self.copies.get(&id).filter(|copy| copy.pending.is_some())?;
+        self.find(id, now)
+    }
+
+    fn serves(&self, copy: &Copy, now: Timestamp) -> bool {
+        copy.record.is_live(now) && now.since(copy.confirmed) < self.limits.max_stale
+    }
+
+    /// A session that begins here.
+    pub(super) fn bear(&mut self, record: &Record, now: Timestamp) {
+        self.is_pending = true;
+        self.put(record, now, Some(Pending::Born));
+    }
+
+    /// A change of a session that is there.
+    pub(super) fn change(&mut self, record: &Record, over: Stamp) {
+        if let Some(copy) = self.copies.get_mut(&record.id()) {
+            copy.record = record.clone();
+            copy.pending.get_or_insert(Pending::Over(over));
+            self.is_pending = true;
+        }
+    }
+
+    pub(super) fn touch(&mut self, id: SessionId, generation: u32, now: Timestamp) -> bool {
+        let max_stale = self.limits.max_stale;
+        let Some(copy) = self.copies.get_mut(&id) else { return false };
+        let serves = copy.record.is_live(now) && now.since(copy.confirmed) < max_stale;
+        if !serves || copy.record.stamp().generation != generation {
+            return false;
+        }
+        copy.record.touch(now);
+        copy.touched = true;
+        self.is_pending = true;
+        true
+    }
+
+    /// Ends a session here; whether it was known. `pending` until the store knows.
+    pub(super) fn end(&mut self, id: SessionId, user: Option<&UserId>, now: Timestamp, pending: bool) -> bool {
+        let copy = self.copies.remove(&id);
+        let user = user.or_else(|| copy.as_ref()?.record.user()).cloned();
+        // Copies elsewhere serve, and are written back, no longer than this.
+        let until = now + self.limits.max_stale;
+        self.tombs.insert(id, Tomb { user, at: now, until, pending });
+        self.is_pending |= pending;
+        self.sweep_tombs(now);
+        copy.is_some_and(|copy| self.serves(&copy, now))
+    }
+
+    /// Ends all of a user's sessions known here but one; which.
+    pub(super) fn revoke_all(
+        &mut self,
+        user: &UserId,
+        except: Option<SessionId>,
+        lasting: Duration,
+        now: Timestamp,
+        pending: bool,
+    ) -> Vec<SessionId> {
+        let theirs = |copy: &&Copy| copy.record.user() == Some(user) && Some(copy.record.id()) != except;
+        let ids: Vec<SessionId> = self.copies.values().filter(theirs).map(|copy| copy.record.id()).collect();
+        for id in &ids {
+            self.end(*id, Some(user), now, pending);
+        }
+        self.revocations.retain(|_, old| old.pending || now.since(old.at) < self.limits.max_stale);
+        self.is_pending |= pending;
+        self.revocations.insert(user.clone(), Revocation { except, lasting, at: now, pending });
+        ids
+    }
+
+    /// Whether the store may have yet to hear of something.
+    pub(super) fn is_pending(&self) -> bool {
+        self.is_pending
+    }
+
+    /// Looks whether all has been told.
+    pub(super) fn settle(&mut self) {
+        self.is_pending = self.tombs.values().any(|tomb| tomb.pending)
+            || self.revocations.values().any(|revocation| revocation.pending)
+            || self.copies.values().any(|copy| copy.pending.is_some() || copy.touched);
+    }
+
+    /// The sessions that the store must hear have ended: those it does not know, or `all`; with the time they matter.
+    pub(super) fn endings(&self, all: bool, now: Timestamp) -> Vec<(SessionId, Option<UserId>, Duration)> {
+        let due = self.tombs.iter().filter(|(_, tomb)| tomb.pending || (all && now < tomb.until));
+        due.map(|(id, tomb)| (*id, tomb.user.clone(), tomb.until.since(now))).collect()
+    }
+
+    pub(super) fn revocations(&self, all: bool, now: Timestamp) -> Vec<(UserId, Revocation)> {
+        let is_due = |old: &Revocation| old.pending || (all && now.since(old.at) < self.limits.max_stale);
+        self.revocations.iter().filter(|(_, old)| is_due(old)).map(|(user, old)| (user.clone(), old.clone())).collect()
+    }
+
+    /// Sessions with changes that the store does not know, the changed before the born.
+    pub(super) fn changes(&self) -> Vec<(Record, Pending)> {
+        let mut changes: Vec<_> =
+            self.copies.values().filter_map(|copy| Some((copy.record.clone(), copy.pending?))).collect();
+        changes.sort_by_key(|(_, pending)| *pending == Pending::Born);
+        changes
+    }
+
+    /// Sessions that were used and that the store does not know of.
+    pub(super) fn touches(&self) -> Vec<(SessionId, u32)> {
+        let touched = self.copies.values().filter(|copy| copy.touched);
+        touched.map(|copy| (copy.record.id(), copy.record.stamp().generation)).collect()
+    }
+
+    /// All sessions that may be written back to a store that lost its data.
+    pub(super) fn survivors(&self, now: Timestamp) -> Vec<Record> {
+        self.copies.values().filter(|copy| self.serves(copy, now)).map(|copy| copy.record.clone()).collect()
+    }
+
+    pub(super) fn told_ending(&mut self, id: SessionId) {
+        if let Some(tomb) = self.tombs.get_mut(&id) {
+            tomb.pending = false;
+        }
+    }
+
+    pub(super) fn told_revocation(&mut self, user: &UserId) {
+        if let Some(revocation) = self.revocations.get_mut(user) {
+            revocation.pending = false;
+        }
+    }
+
+    pub(super) fn told_touch(&mut self, id: SessionId) {
+        if let Some(copy) = self.copies.get_mut(&id) {
+            copy.touched = false;
+        }
+    }
+
+    /// The store knows `record`; unless it changed since, nothing is pending. Without one the copy goes.
+    pub(super) fn told_change(&mut self, id: SessionId, record: Option<&Record>, sent: Stamp, now: Timestamp) {
+        let Some(copy) = self.copies.get_mut(&id) else { return };
+        let changed_since = copy.record.stamp() != sent;
+        match record {
+            None => drop(self.copies.remove(&id)),
+            Some(stored) if changed_since && stored.stamp() == sent => copy.pending = Some(Pending::Over(sent)),
+            Some(stored) => {
+                copy.record = stored.clone();
+                (copy.pending, copy.touched, copy.confirmed) = (None, false, now);
+            }
+        }
+    }
+
+    fn put(&mut self, record: &Record, now: Timestamp, pending: Option<Pending>) {
+        if self.copies.len() >= self.limits.copies {
+            self.make_room(now);
+        }
+        let copy = Copy { record: record.clone(), confirmed: now, pending, touched: false };
+        self.copies.insert(record.id(), copy);
+    }
+
+    /// Drops what serves no more, else the quarter that was confirmed the longest ago. What is pending stays.
+    fn make_room(&mut self, now: Timestamp) {
+        let limits = self.limits;
+        let serves = |copy: &Copy| copy.record.is_live(now) && now.since(copy.confirmed) < limits.max_stale;
+        self.copies.retain(|_, copy| serves(copy));
+        if self.copies.len() < limits.copies {
+            return;
+        }
+        let mut idle: Vec<_> = self.copies.values().filter(|copy| copy.pending.is_none()).collect();
+        idle.sort_by_key(|copy| copy.confirmed);
+        let oldest: HashSet<_> = idle.iter().take(limits.copies / 4 + 1).map(|copy| copy.record.id()).collect();
+        self.copies.retain(|id, _| !oldest.contains(id));
+    }
+
+    fn sweep_tombs(&mut self, now: Timestamp) {
+        if self.tombs.len() < TOMBS {
+            return;
+        }
+        self.tombs.retain(|_, tomb| tomb.pending || now < tomb.until);
+        if self.tombs.len() < TOMBS {
+            return;
+        }
+        let mut known: Vec<_> =
+            self.tombs.iter().filter(|(_, tomb)| !tomb.pending).map(|(id, t)| (t.at, *id)).collect();
+        known.sort();
+        for (_, id) in known.into_iter().take(TOMBS / 4) {
+            self.tombs.remove(&id);
+        }
+    }
+}

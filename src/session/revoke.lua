@@ -1,0 +1,13 @@
+-- Marks that all sessions of a user are revoked but one; the mark grows with each call, whatever the clock does.
+-- KEYS: mark
+-- ARGV: how long it is kept (ms), the session that stays ('' = none), when it was ('' = now; an older mark stays)
+-- Reply: 1
+-- Cost: one GET, one SET
+local old = tonumber(string.match(redis.call('GET', KEYS[1]) or '', '^%d+')) or 0
+local mark = math.max(now, old + 1)
+if ARGV[3] ~= '' then
+  mark = tonumber(ARGV[3])
+  if mark <= old then return 1 end
+end
+redis.call('SET', KEYS[1], string.format('%.0f', mark) .. ' ' .. ARGV[2], 'PX', ARGV[1])
+return 1

@@ -1,0 +1,300 @@
+//! Outages: what is served, what is kept, what is merged, and that nothing ended comes back.
+
+use std::time::Duration;
+
+use towerkeep::{session::SessionId, store::OutageSwitch};
+
+use super::*;
+use crate::support::eventually;
+
+/// Two instances before one store, each with its own view of an outage.
+struct Instances {
+    outages: [OutageSwitch; 2],
+    stores: [FallbackSessionStore; 2],
+    direct: MemorySessionStore,
+}
+
+impl Instances {
+    fn new() -> Self {
+        let direct = MemorySessionStore::new(ManualClock::at(START).clock());
+        let outages = [OutageSwitch::default(), OutageSwitch::default()];
+        let stores = [0, 1].map(|n| FallbackSessionStore::new(direct.clone().outage(outages[n].clone()), &config()));
+        Self { outages, stores, direct }
+    }
+
+    fn a(&self) -> &FallbackSessionStore {
+        &self.stores[0]
+    }
+}
+
+async fn lives(store: &impl SessionStore, cx: &Cx, id: SessionId) -> bool {
+    store.load(cx, id).await.expect("known").is_some()
+}
+
+#[tokio::test]
+async fn serves_what_it_has_seen_and_says_of_the_rest_that_it_does_not_know() {
+    let both = Instances::new();
+    let (seen, unseen) = (anonymous(), anonymous());
+    create(both.a(), &seen).await;
+    create(&both.direct, &unseen).await;
+    both.outages[0].set(true);
+    assert!(lives(both.a(), &at(seconds(1)), seen.id()).await);
+    assert!(both.a().load(&at(seconds(1)), unseen.id()).await.expect_err("never seen").is_unavailable());
+    both.outages[0].set(false);
+    assert!(lives(both.a(), &at(seconds(1)), unseen.id()).await);
+}
+
+#[tokio::test]
+async fn copies_keep_to_their_deadlines() {
+    let switch = OutageSwitch::default();
+    let store = MemorySessionStore::new(ManualClock::at(START).clock()).outage(switch.clone());
+    let store = FallbackSessionStore::new(store, &config().max_stale(minutes(50)));
+    let (record, idle) = (anonymous(), testing::record(&config().idle(minutes(10)), START));
+    create(&store, &record).await;
+    create(&store, &idle).await;
+    switch.set(true);
+    assert!(lives(&store, &at(minutes(9)), idle.id()).await);
+    assert!(store.load(&at(minutes(10)), idle.id()).await.is_err());
+    assert!(store.touch(&at(minutes(40)), record.id(), 1).await.expect("known"));
+    assert!(lives(&store, &at(minutes(49)), record.id()).await);
+    assert!(store.load(&at(minutes(50)), record.id()).await.is_err()); // too stale
+}
+
+#[tokio::test]
+async fn changes_and_logins_are_kept_and_merged() {
+    let both = Instances::new();
+    let (record, user) = (anonymous(), UserId::new(1));
+    create(both.a(), &record).await;
+    both.outages[0].set(true);
+    let changed = with(&record, r#"{"a":1}"#);
+    let login = testing::login(&changed, &user, &config(), START + seconds(2));
+    for (next, over) in [(&changed, &record), (&login, &changed)] {
+        let saved = both.a().save(&at(seconds(2)), next, over.stamp(), None).await.expect("kept");
+        assert!(matches!(saved, Save::Saved));
+    }
+    let born = of(1, seconds(3));
+    create(both.a(), &born).await;
+    let mine = both.a().load(&at(seconds(4)), record.id()).await.expect("known").expect("its own change");
+    assert_eq!(mine.encode(), login.encode());
+    assert!(both.direct.list(&at(seconds(4)), &user).await.expect("up").is_empty());
+
+    both.outages[0].set(false);
+    assert_eq!(both.a().list(&at(seconds(5)), &user).await.expect("up").len(), 2);
+    let merged = both.direct.load(&at(seconds(5)), record.id()).await.expect("up").expect("merged");
+    assert_eq!(merged.encode(), login.encode());
+    assert!(lives(&both.direct, &at(seconds(5)), born.id()).await);
+}
+
+#[tokio::test]
+async fn changes_of_a_session_that_others_changed_are_dropped() {
+    let both = Instances::new();
+    let record = anonymous();
+    create(both.a(), &record).await;
+    both.outages[0].set(true);
+    let (ours, theirs) = (with(&record, r#"{"ours":1}"#), with(&record, r#"{"theirs":1}"#));
+    let saved = both.a().save(&at(seconds(1)), &ours, record.stamp(), None).await.expect("kept");
+    assert!(matches!(saved, Save::Saved));
+    let saved = both.stores[1].save(&at(seconds(1)), &theirs, record.stamp(), None).await.expect("up");
+    assert!(matches!(saved, Save::Saved));
+    both.outages[0].set(false);
+    let found = both.a().load(&at(seconds(2)), record.id()).await.expect("up").expect("it is there");
+    assert_eq!(found.encode(), theirs.encode());
+}
+
+#[tokio::test]
+async fn a_logout_holds_at_once_and_after_the_outage() {
+    let both = Instances::new();
+    let record = of(1, seconds(0));
+    create(both.a(), &record).await;
+    assert!(lives(&both.stores[1], &at(seconds(1)), record.id()).await);
+    both.outages[0].set(true);
+    let changed = with(&record, r#"{"a":1}"#);
+    let saved = both.a().save(&at(seconds(1)), &changed, record.stamp(), None).await.expect("kept");
+    assert!(matches!(saved, Save::Saved));
+    assert!(both.a().delete(&at(seconds(2)), record.id(), record.user()).await.expect("kept"));
+    assert!(!lives(both.a(), &at(seconds(3)), record.id()).await);
+    let late = both.a().save(&at(seconds(3)), &changed, record.stamp(), None).await.expect("known");
+    assert!(matches!(late, Save::Gone));
+    both.outages[0].set(false);
+    assert!(!lives(both.a(), &at(seconds(4)), record.id()).await);
+    let _ = both.a().list(&at(seconds(4)), &UserId::new(1)).await.expect("up"); // any verb tells the store
+    assert!(!lives(&both.direct, &at(seconds(4)), record.id()).await);
+    assert!(!lives(&both.stores[1], &at(seconds(4)), record.id()).await);
+}
+
+#[tokio::test]
+async fn a_revocation_during_an_outage_ends_what_was_there_and_not_the_next_login() {
+    let both = Instances::new();
+    let (mine, elsewhere, later) = (of(1, seconds(0)), of(1, seconds(0)), of(1, seconds(9)));
+    create(both.a(), &mine).await;
+    create(&both.direct, &elsewhere).await;
+    both.outages[0].set(true);
+    let ended = both.a().revoke_all(&at(seconds(5)), &UserId::new(1), None, days(1)).await.expect("kept");
+    assert_eq!(ended, [mine.id()]);
+    create(&both.stores[1], &later).await;
+    both.outages[0].set(false);
+    let listed = both.a().list(&at(seconds(10)), &UserId::new(1)).await.expect("up");
+    assert_eq!(listed.iter().map(Record::id).collect::<Vec<_>>(), [later.id()]);
+}
+
+#[tokio::test]
+async fn copies_are_bounded() {
+    let switch = OutageSwitch::default();
+    let store = MemorySessionStore::new(ManualClock::at(START).clock()).outage(switch.clone());
+    let store = FallbackSessionStore::with_capacity(store, &config(), 8);
+    let records: Vec<Record> = (0..20).map(|n| testing::record(&config(), START + seconds(n))).collect();
+    for record in &records {
+        create(&store, record).await;
+    }
+    switch.set(true);
+    let mut served = 0;
+    for record in &records {
+        served += u32::from(store.load(&at(seconds(30)), record.id()).await.is_ok());
+    }
+    assert!((1..=8).contains(&served), "{served}");
+    assert!(lives(&store, &at(seconds(30)), records[19].id()).await);
+}
+
+/// Redis with two instances before it, which can be killed and starts empty.
+struct Fragile {
+    server: RedisServer,
+    redis: [Redis; 2],
+    stores: [FallbackSessionStore; 2],
+}
+
+impl Fragile {
+    async fn start() -> Self {
+        let server = RedisServer::start();
+        let config = || RedisConfig::new(&server.user_url()).expect("a url").deadline(Duration::from_millis(250));
+        let connect = || Redis::new(config()).expect("in a runtime");
+        let redis = [connect(), connect()];
+        let stores = [0, 1].map(|n| RedisSessionStore::with_fallback(&redis[n], &super::config()));
+        let fragile = Self { server, redis, stores };
+        fragile.wait_until(true).await;
+        fragile
+    }
+
+    async fn wait_until(&self, up: bool) {
+        for redis in &self.redis {
+            eventually("the handle notices", async || redis.status().is_up() == up).await;
+        }
+    }
+
+    async fn kill(&mut self) {
+        self.server.kill();
+        self.wait_until(false).await;
+    }
+
+    async fn launch(&mut self) {
+        self.server.launch();
+        self.wait_until(true).await;
+    }
+
+    async fn see(&self, record: &Record) {
+        for store in &self.stores {
+            assert!(lives(store, &Cx::new(), record.id()).await);
+        }
+    }
+}
+
+fn real() -> Timestamp {
+    Clock::system().now()
+}
+
+fn login_now(user: u64) -> Record {
+    testing::login(&testing::record(&config(), real()), &UserId::new(user), &config(), real())
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_empty_gets_its_sessions_back() {
+    let mut fragile = Fragile::start().await;
+    let record = login_now(1);
+    assert_eq!(fragile.stores[0].create(&Cx::new(), &record, None).await.expect("up"), Create::Created);
+    fragile.kill().await;
+    assert!(lives(&fragile.stores[0], &Cx::new(), record.id()).await);
+    assert!(fragile.stores[1].load(&Cx::new(), record.id()).await.expect_err("never seen").is_unavailable());
+    fragile.launch().await;
+    for store in &fragile.stores {
+        assert!(lives(store, &Cx::new(), record.id()).await);
+        assert_eq!(store.list(&Cx::new(), &UserId::new(1)).await.expect("up").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn no_session_that_was_logged_out_comes_back_with_lost_data() {
+    let mut fragile = Fragile::start().await;
+    let (before, during, after, kept) = (login_now(1), login_now(1), login_now(1), login_now(1));
+    let (cx, user) = (Cx::new(), UserId::new(1));
+    for record in [&before, &during, &after, &kept] {
+        assert_eq!(fragile.stores[0].create(&cx, record, None).await.expect("up"), Create::Created);
+        fragile.see(record).await;
+    }
+    // Logged out on one instance just before the loss: the other one still has its copy.
+    assert!(fragile.stores[0].delete(&cx, before.id(), Some(&user)).await.expect("up"));
+    fragile.kill().await;
+    assert!(fragile.stores[0].delete(&cx, during.id(), Some(&user)).await.expect("kept"));
+    // The second instance stays away while the first recovers and logs somebody out.
+    fragile.redis[1].force_outage(true);
+    fragile.server.launch();
+    eventually("the first instance is back", async || fragile.redis[0].status().is_up()).await;
+    assert!(fragile.stores[0].delete(&cx, after.id(), Some(&user)).await.expect("up"));
+    fragile.redis[1].force_outage(false);
+    fragile.wait_until(true).await;
+    for store in &fragile.stores {
+        for ended in [&before, &during, &after] {
+            assert!(!lives(store, &cx, ended.id()).await);
+        }
+        assert!(lives(store, &cx, kept.id()).await);
+        let listed = store.list(&cx, &user).await.expect("up");
+        assert_eq!(listed.iter().map(Record::id).collect::<Vec<_>>(), [kept.id()]);
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_outlives_lost_data_and_spares_the_session_that_stays() {
+    let mut fragile = Fragile::start().await;
+    let (phone, laptop) = (login_now(1), login_now(1));
+    let (cx, user) = (Cx::new(), UserId::new(1));
+    for record in [&phone, &laptop] {
+        assert_eq!(fragile.stores[0].create(&cx, record, None).await.expect("up"), Create::Created);
+        fragile.see(record).await;
+    }
+    fragile.kill().await;
+    let ended = fragile.stores[0].revoke_all(&cx, &user, Some(laptop.id()), days(1)).await.expect("kept");
+    assert_eq!(ended, [phone.id()]);
+    fragile.launch().await;
+    for store in &fragile.stores {
+        assert!(!lives(store, &cx, phone.id()).await);
+        assert!(lives(store, &cx, laptop.id()).await);
+    }
+    let again = login_now(1);
+    assert_eq!(fragile.stores[1].create(&cx, &again, None).await.expect("up"), Create::Created);
+    fragile.see(&again).await;
+}
+
+#[tokio::test]
+async fn an_outage_without_loss_writes_nothing_back() {
+    let mut fragile = Fragile::start().await;
+    let (cx, record) = (Cx::new(), login_now(1));
+    assert_eq!(fragile.stores[0].create(&cx, &record, None).await.expect("up"), Create::Created);
+    fragile.see(&record).await;
+    fragile.server.freeze();
+    // Something must be asked for a frozen server to be noticed.
+    eventually("the outage is noticed", async || {
+        let _ = fragile.stores[0].list(&cx, &UserId::new(9)).await;
+        let _ = fragile.stores[1].list(&cx, &UserId::new(9)).await;
+        fragile.redis.iter().all(|redis| !redis.status().is_up())
+    })
+    .await;
+    let mut client = {
+        fragile.server.thaw();
+        fragile.server.client().await
+    };
+    let key = format!("tk:session:{}", record.id());
+    let _: i64 = redis::cmd("DEL").arg(&key).query_async(&mut client).await.expect("up");
+    fragile.wait_until(true).await;
+    assert!(!lives(&fragile.stores[0], &cx, record.id()).await);
+    assert!(!lives(&fragile.stores[1], &cx, record.id()).await);
+    fragile.kill().await; // and it is not served from a copy any more
+    assert!(fragile.stores[0].load(&cx, record.id()).await.is_err());
+}
