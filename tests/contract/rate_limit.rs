@@ -1,1 +1,550 @@
-//! The contract of this concern's store, held by memory and Redis alike.
+//! The contract of [`RateStore`], held by memory, Redis and the fallback around either.
+
+use std::{sync::Arc, time::Duration};
+
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use towerkeep::{
+    Cx, KeyValue,
+    clock::{Clock, ManualClock, Timestamp, minutes, seconds},
+    conn::{Redis, RedisConfig},
+    rate_limit::{
+        Decision, FallbackRateStore, LimitOutage, MemoryRateStore, Outcome, Policy, RateLimits, RateStore,
+        RedisRateStore, Verdict,
+    },
+    store::OutageSwitch,
+};
+
+use crate::support::{RedisServer, eventually};
+
+const WINDOW: Policy = Policy::sliding_window("window", 3, minutes(1));
+const BUCKET: Policy = Policy::token_bucket("bucket", 3, seconds(1));
+const WIDE: Policy = Policy::sliding_window("wide", 1_000, minutes(1));
+const START: Timestamp = Timestamp::from_micros(1_760_000_000_000_000);
+
+type Store = Arc<dyn RateStore>;
+
+/// A handle that waits for a busy machine: these tests are not about outages.
+async fn patient(server: &RedisServer) -> Redis {
+    let config = RedisConfig::new(&server.url()).expect("a valid url").deadline(seconds(5));
+    let redis = Redis::new(config).expect("inside a runtime");
+    assert!(redis.ready(seconds(10)).await, "redis was not reached");
+    redis
+}
+
+/// Every implementation, each empty; the server lives as long as the stores are used.
+async fn stores(server: &RedisServer) -> Vec<(&'static str, Store)> {
+    let redis = patient(server).await;
+    let memory = || MemoryRateStore::new(Clock::system());
+    vec![
+        ("memory", Arc::new(memory())),
+        ("redis", Arc::new(RedisRateStore::new(&redis))),
+        ("fallback over memory", Arc::new(FallbackRateStore::new(memory(), || 1))),
+    ]
+}
+
+async fn check(store: &Store, at: Timestamp, key: &str, policies: &[Policy], cost: u32) -> Verdict {
+    let cx = Cx::new().at(at).within(seconds(5));
+    store.check(&cx, &KeyValue::from(key), policies, cost).await.expect("the store answers")
+}
+
+fn outcomes(verdict: &Verdict) -> Vec<Outcome> {
+    verdict.decisions().iter().map(Decision::outcome).collect()
+}
+
+#[tokio::test]
+async fn admits_up_to_the_limit_and_says_when_there_is_room() {
+    let server = RedisServer::start();
+    for (name, store) in stores(&server).await {
+        for remaining in [2, 1, 0] {
+            let verdict = check(&store, START, "a", &[WINDOW], 1).await;
+            assert_eq!((verdict.is_admitted(), verdict.decisions()[0].remaining()), (true, remaining), "{name}");
+        }
+        let denied = check(&store, START + seconds(20), "a", &[WINDOW], 1).await;
+        assert_eq!(outcomes(&denied), [Outcome::Denied], "{name}");
+        assert_eq!(denied.decisions()[0].retry_after(), Some(seconds(40)), "{name}");
+        assert!(check(&store, START + seconds(20), "b", &[WINDOW], 1).await.is_admitted(), "{name}: another client");
+        let almost = START + (minutes(1) - Duration::from_micros(1));
+        assert!(!check(&store, almost, "a", &[WINDOW], 1).await.is_admitted(), "{name}: a microsecond early");
+        assert!(check(&store, START + minutes(1), "a", &[WINDOW], 3).await.is_admitted(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_refills_evenly() {
+    let server = RedisServer::start();
+    for (name, store) in stores(&server).await {
+        assert!(check(&store, START, "a", &[BUCKET], 3).await.is_admitted(), "{name}");
+        let denied = check(&store, START, "a", &[BUCKET], 1).await;
+        let wait = denied.decisions()[0].retry_after().expect("waiting helps");
+        assert_eq!(wait, Duration::from_micros(333_334), "{name}");
+        assert!(check(&store, START + wait, "a", &[BUCKET], 1).await.is_admitted(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_charged_when_one_policy_denies() {
+    let server = RedisServer::start();
+    for (name, store) in stores(&server).await {
+        check(&store, START, "a", &[WINDOW], 3).await;
+        for _ in 0..5 {
+            let verdict = check(&store, START, "a", &[BUCKET, WINDOW], 1).await;
+            assert_eq!(outcomes(&verdict), [Outcome::Uncharged, Outcome::Denied], "{name}");
+            assert_eq!(verdict.decisions()[0].remaining(), 3, "{name}");
+        }
+        assert!(check(&store, START, "a", &[BUCKET], 3).await.is_admitted(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_cost_over_the_limit_has_no_retry_after() {
+    let server = RedisServer::start();
+    for (name, store) in stores(&server).await {
+        let verdict = check(&store, START, "a", &[WINDOW, BUCKET], 4).await;
+        assert_eq!(outcomes(&verdict), [Outcome::TooCostly, Outcome::TooCostly], "{name}");
+        assert!(verdict.decisions().iter().all(|decision| decision.retry_after().is_none()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn peeking_charges_nothing() {
+    let server = RedisServer::start();
+    for (name, store) in stores(&server).await {
+        let cx = Cx::new().at(START).within(seconds(5));
+        for _ in 0..5 {
+            let verdict = store.peek(&cx, &"a".into(), &[WINDOW, BUCKET]).await.expect("answers");
+            assert_eq!(outcomes(&verdict), [Outcome::Uncharged, Outcome::Uncharged], "{name}");
+            assert_eq!(verdict.decisions()[0].remaining(), 3, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cost_of_zero_passes_whatever_was_used_under_a_higher_limit() {
+    let server = RedisServer::start();
+    for (name, store) in stores(&server).await {
+        check(&store, START, "a", &[WINDOW], 3).await;
+        let lowered = WINDOW.with_limit(1, minutes(1)).expect("possible");
+        let free = check(&store, START, "a", &[lowered], 0).await;
+        assert!(free.is_admitted(), "{name}: {free:?}");
+        let cx = Cx::new().at(START).within(seconds(5));
+        let look = store.peek(&cx, &KeyValue::from("a"), &[lowered]).await.expect("the store answers");
+        assert_eq!((outcomes(&look), look.decisions()[0].remaining()), (vec![Outcome::Uncharged], 0), "{name}");
+        assert!(!check(&store, START, "a", &[lowered], 1).await.is_admitted(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_refund_gives_back_its_own_charge() {
+    let server = RedisServer::start();
+    for (name, store) in stores(&server).await {
+        for policy in [WINDOW, BUCKET, WIDE] {
+            let key = KeyValue::from("a");
+            let cx = Cx::new().at(START).within(seconds(5));
+            let verdict = check(&store, START, "a", &[policy], 3).await;
+            let charges: Vec<_> = verdict.decisions().iter().filter_map(Decision::charge).collect();
+            store.refund(&cx, &key, &charges).await.expect("answers");
+            let after = store.peek(&cx, &key, &[policy]).await.expect("answers");
+            assert_eq!(after.decisions()[0].remaining(), policy.limit(), "{name} {policy:?}");
+        }
+        // The first of two is given back, so room comes when the second leaves.
+        let first = check(&store, START, "b", &[WINDOW], 1).await;
+        check(&store, START + seconds(30), "b", &[WINDOW], 1).await;
+        let charges: Vec<_> = first.decisions().iter().filter_map(Decision::charge).collect();
+        let later = Cx::new().at(START + seconds(31)).within(seconds(5));
+        store.refund(&later, &"b".into(), &charges).await.expect("answers");
+        let after = store.peek(&Cx::new().at(START + seconds(61)).within(seconds(5)), &"b".into(), &[WINDOW]).await;
+        assert_eq!(after.expect("answers").decisions()[0].remaining(), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_restores_the_whole_limit() {
+    let server = RedisServer::start();
+    for (name, store) in stores(&server).await {
+        check(&store, START, "a", &[WINDOW, BUCKET], 3).await;
+        store.reset(&Cx::new().within(seconds(5)), &"a".into(), &[WINDOW, BUCKET]).await.expect("answers");
+        assert!(check(&store, START, "a", &[WINDOW, BUCKET], 3).await.is_admitted(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_set_back_locks_nobody_out() {
+    let server = RedisServer::start();
+    for (name, store) in stores(&server).await {
+        check(&store, START, "a", &[WINDOW, BUCKET], 3).await;
+        let earlier = START - minutes(60);
+        let denied = check(&store, earlier, "a", &[WINDOW], 1).await;
+        assert_eq!(denied.decisions()[0].retry_after(), Some(minutes(1)), "{name}");
+        assert_eq!(outcomes(&check(&store, earlier, "a", &[BUCKET], 1).await), [Outcome::Denied], "{name}");
+        assert!(check(&store, earlier + minutes(1), "a", &[WINDOW, BUCKET], 3).await.is_admitted(), "{name}");
+    }
+}
+
+/// One step of a trace: how much later (or earlier), at what cost, under which policies.
+#[derive(Clone, Debug)]
+struct Step {
+    after: i64,
+    cost: u32,
+    policies: Vec<Policy>,
+    refund: bool,
+}
+
+fn trace() -> impl Strategy<Value = Vec<Step>> {
+    let a = Policy::sliding_window("a", 7, Duration::from_millis(10));
+    let b = Policy::sliding_window("b", 150, Duration::from_millis(7));
+    let c = Policy::token_bucket("c", 7, Duration::from_millis(10)).burst(9);
+    let d = Policy::token_bucket("d", 130, Duration::from_millis(9));
+    let lowered = a.with_limit(3, Duration::from_millis(20)).expect("possible");
+    let other_rate = c.with_limit(5, Duration::from_millis(11)).expect("possible");
+    let sets = prop::sample::subsequence(vec![a, b, c, d], 1..=4);
+    let rare = prop::sample::select(vec![vec![lowered], vec![other_rate], vec![c, lowered]]);
+    let policies = prop_oneof![9 => sets, 1 => rare];
+    let after = prop_oneof![6 => 0i64..400, 3 => 0i64..4_000, 1 => 0i64..30_000, 1 => -20_000i64..0];
+    let cost = prop_oneof![6 => Just(1u32), 2 => 1u32..6, 1 => 0u32..12, 1 => 20u32..60];
+    let step = (after, cost, policies, prop::bool::weighted(0.15));
+    let step = step.prop_map(|(after, cost, policies, refund)| Step { after, cost, policies, refund });
+    prop::collection::vec(step, 1..150)
+}
+
+#[tokio::test]
+async fn redis_and_memory_decide_alike_on_random_traces() {
+    let server = RedisServer::start();
+    let redis: Store = Arc::new(RedisRateStore::new(&patient(&server).await));
+    let mut runner = TestRunner::default();
+    for n in 0..60 {
+        let steps = trace().new_tree(&mut runner).expect("a trace").current();
+        let memory: Store = Arc::new(MemoryRateStore::new(Clock::system()));
+        let (key, mut now) = (format!("trace-{n}"), START.as_micros());
+        for (i, step) in steps.iter().enumerate() {
+            now = now.checked_add_signed(step.after).expect("in range");
+            let at = Timestamp::from_micros(now);
+            let expected = check(&memory, at, &key, &step.policies, step.cost).await;
+            let found = check(&redis, at, &key, &step.policies, step.cost).await;
+            assert_eq!(found, expected, "trace {n}, step {i} of {steps:#?}");
+            if step.refund && found.is_admitted() {
+                let charges: Vec<_> = found.decisions().iter().filter_map(Decision::charge).collect();
+                let cx = Cx::new().at(at + Duration::from_micros(50)).within(seconds(5));
+                memory.refund(&cx, &key.as_str().into(), &charges).await.expect("answers");
+                redis.refund(&cx, &key.as_str().into(), &charges).await.expect("answers");
+            }
+        }
+    }
+}
+
+/// How many times the server ran each command since the last reset.
+async fn calls(client: &mut redis::aio::MultiplexedConnection, command: &str) -> u64 {
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(client).await.expect("redis answers");
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |line| line.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number"))
+}
+
+async fn reset_stats(client: &mut redis::aio::MultiplexedConnection) {
+    redis::cmd("CONFIG").arg("RESETSTAT").exec_async(client).await.expect("redis answers");
+}
+
+#[tokio::test]
+async fn several_policies_are_one_command() {
+    let server = RedisServer::start();
+    let limits = RateLimits::new(RedisRateStore::new(&patient(&server).await));
+    let mut client = server.client().await;
+    limits.check(BUCKET, "loads the script").await.expect("admitted");
+    reset_stats(&mut client).await;
+    limits.check([WIDE, BUCKET], "a").await.expect("admitted");
+    assert_eq!((calls(&mut client, "evalsha").await, calls(&mut client, "eval").await), (1, 0));
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("tk:rl:{k:a}:*").query_async(&mut client).await.expect("keys");
+    keys.sort();
+    assert_eq!(keys, ["tk:rl:{k:a}:bucket", "tk:rl:{k:a}:wide"]);
+}
+
+#[tokio::test]
+async fn a_refused_client_costs_one_command() {
+    let server = RedisServer::start();
+    let limits = RateLimits::new(RedisRateStore::new(&patient(&server).await));
+    let mut client = server.client().await;
+    let mut last = None;
+    for _ in 0..3 {
+        last = Some(limits.check(WINDOW, "a").await.expect("admitted"));
+    }
+    reset_stats(&mut client).await;
+    for _ in 0..50 {
+        let denied = limits.check(WINDOW, "a").await.expect_err("over the limit");
+        assert!(denied.retry_after().is_some_and(|after| after > seconds(50)));
+    }
+    assert_eq!(calls(&mut client, "evalsha").await, 1);
+
+    last.expect("three were admitted").refund().await;
+    limits.check(WINDOW, "a").await.expect("the refund made room");
+    limits.check(WINDOW, "a").await.expect_err("over the limit");
+    limits.reset(WINDOW, "a").await.expect("redis answers");
+    limits.check(WINDOW, "a").await.expect("the reset made room");
+}
+
+#[tokio::test]
+async fn every_key_expires() {
+    let server = RedisServer::start();
+    let store: Store = Arc::new(RedisRateStore::new(&patient(&server).await));
+    let mut client = server.client().await;
+    let cx = Cx::new().within(seconds(5));
+    for n in 0..20 {
+        let verdict = store.check(&cx, &"a".into(), &[WINDOW, BUCKET, WIDE], 1).await.expect("answers");
+        let charges: Vec<_> = verdict.decisions().iter().filter_map(Decision::charge).collect();
+        if n % 3 == 0 {
+            store.refund(&cx, &"a".into(), &charges).await.expect("answers");
+        }
+        let keys: Vec<String> = redis::cmd("KEYS").arg("tk:rl:*").query_async(&mut client).await.expect("keys");
+        for key in keys {
+            let ttl: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut client).await.expect("redis answers");
+            assert!(ttl > 0 && ttl <= 61_000, "{key} expires in {ttl} ms");
+        }
+    }
+}
+
+#[tokio::test]
+async fn foreign_values_are_replaced() {
+    let server = RedisServer::start();
+    let store: Store = Arc::new(RedisRateStore::new(&patient(&server).await));
+    let mut client = server.client().await;
+    let foreign: [&[&str]; 9] = [
+        &["SET", "KEY", "not a number"],
+        &["SET", "KEY", "17:x"],
+        &["SET", "KEY", "99999999999999999999999999"],
+        &["HSET", "KEY", "a", "b"],
+        &["LPUSH", "KEY", "a"],
+        &["ZADD", "KEY", "1", "alice"],
+        &["ZADD", "KEY", "-1", "w2:7", "5", "5"],
+        &["ZADD", "KEY", "-1", "w1:7"],
+        &["ZADD", "KEY", "-1", "w1:3", "5", "5", "1760000000000000", "alice"],
+    ];
+    for policy in [WINDOW, BUCKET] {
+        let key = format!("tk:rl:{{k:a}}:{}", policy.name());
+        for command in foreign {
+            redis::cmd("DEL").arg(&key).exec_async(&mut client).await.expect("redis answers");
+            let mut planted = redis::cmd(command[0]);
+            command[1..].iter().for_each(|word| {
+                planted.arg(if *word == "KEY" { key.as_str() } else { word });
+            });
+            planted.exec_async(&mut client).await.expect("redis answers");
+            for remaining in [2, 1, 0] {
+                let verdict = check(&store, START, "a", &[policy], 1).await;
+                assert!(verdict.is_admitted(), "{policy:?} over {command:?}");
+                assert_eq!(verdict.decisions()[0].remaining(), remaining, "{policy:?} over {command:?}");
+            }
+            assert!(!check(&store, START, "a", &[policy], 1).await.is_admitted(), "{policy:?} over {command:?}");
+            let ttl: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut client).await.expect("redis answers");
+            assert!(ttl > 0, "{policy:?} over {command:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_instances_share_one_limit_under_load() {
+    let server = RedisServer::start();
+    let handles = [patient(&server).await, patient(&server).await];
+    let policy = Policy::sliding_window("shared", 500, minutes(1));
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        // A store for each task, so that no refusal is remembered for the others.
+        let store = RedisRateStore::new(&handles[n % 2]);
+        tasks.spawn(async move {
+            let mut admitted = 0;
+            for _ in 0..25 {
+                // On a busy machine a check can be too late; it may have been counted all the same.
+                let verdict = store.check(&Cx::new(), &"a".into(), &[policy], 1).await;
+                admitted += u32::from(verdict.is_ok_and(|verdict| verdict.is_admitted()));
+            }
+            admitted
+        });
+    }
+    let admitted: u32 = tasks.join_all().await.into_iter().sum();
+    assert!(admitted <= 500, "{admitted} of 500");
+    let store = RedisRateStore::new(&handles[0]);
+    let mut more = 0;
+    eventually("the limit is reached", async || {
+        let verdict = store.check(&Cx::new(), &"a".into(), &[policy], 1).await;
+        more += u32::from(verdict.as_ref().is_ok_and(Verdict::is_admitted));
+        verdict.is_ok_and(|verdict| !verdict.is_admitted())
+    })
+    .await;
+    assert!(admitted + more <= 500, "{admitted} and {more} of 500");
+}
+
+#[tokio::test]
+async fn a_wide_window_stays_small_in_redis() {
+    let server = RedisServer::start();
+    let store: Store = Arc::new(RedisRateStore::new(&patient(&server).await));
+    let mut client = server.client().await;
+    for n in 0..1_000 {
+        check(&store, START + Duration::from_millis(n * 70), "a", &[WIDE], 1).await;
+    }
+    let entries: u64 = redis::cmd("ZCARD").arg("tk:rl:{k:a}:wide").query_async(&mut client).await.expect("redis");
+    let bytes: u64 =
+        redis::cmd("MEMORY").arg("USAGE").arg("tk:rl:{k:a}:wide").query_async(&mut client).await.expect("redis");
+    assert!(entries <= 122 && bytes <= 4_300, "{entries} entries, {bytes} bytes");
+}
+
+/// A fallback over memory whose clock and outage a test holds.
+fn breakable(policy_instances: u32) -> (Store, ManualClock, OutageSwitch) {
+    let (manual, outage) = (ManualClock::at(START), OutageSwitch::default());
+    let inner = MemoryRateStore::new(manual.clock()).outage(outage.clone());
+    let store = FallbackRateStore::new(inner, move || policy_instances).clock(manual.clock());
+    (Arc::new(store), manual, outage)
+}
+
+async fn ask(store: &Store, policies: &[Policy]) -> Vec<Outcome> {
+    outcomes(&store.check(&Cx::new(), &"a".into(), policies, 1).await.expect("a fallback always answers"))
+}
+
+#[tokio::test]
+async fn an_outage_leaves_each_instance_its_share_and_no_fresh_quota() {
+    let six = Policy::sliding_window("six", 6, minutes(1));
+    let (store, manual, outage) = breakable(2);
+    assert_eq!(ask(&store, &[six]).await, [Outcome::Admitted]);
+    outage.set(true);
+    assert_eq!(ask(&store, &[six]).await, [Outcome::Local]);
+    assert_eq!(ask(&store, &[six]).await, [Outcome::Local]);
+    assert_eq!(ask(&store, &[six]).await, [Outcome::LocalDenied], "3 are the share, 1 was used before");
+    manual.advance(minutes(1));
+    assert_eq!(ask(&store, &[six]).await, [Outcome::Local]);
+    outage.set(false);
+    assert_eq!(ask(&store, &[six]).await, [Outcome::Admitted]);
+}
+
+#[tokio::test]
+async fn a_client_over_its_limit_stays_so_when_the_outage_begins() {
+    let (store, _, outage) = breakable(3);
+    for _ in 0..3 {
+        ask(&store, &[WINDOW]).await;
+    }
+    outage.set(true);
+    assert_eq!(ask(&store, &[WINDOW]).await, [Outcome::LocalDenied]);
+}
+
+#[tokio::test]
+async fn each_policy_follows_its_own_choice() {
+    let skip = Policy::sliding_window("skip", 1, minutes(1)).on_outage(LimitOutage::Skip);
+    let deny = Policy::sliding_window("deny", 1, minutes(1)).on_outage(LimitOutage::Deny);
+    let (store, _, outage) = breakable(1);
+    outage.set(true);
+    assert_eq!(ask(&store, &[skip, BUCKET]).await, [Outcome::Skipped, Outcome::Local]);
+    assert_eq!(ask(&store, &[skip]).await, [Outcome::Skipped]);
+    assert_eq!(ask(&store, &[BUCKET, deny]).await, [Outcome::Uncharged, Outcome::Unavailable]);
+    assert_eq!(ask(&store, &[BUCKET]).await, [Outcome::Local]);
+    assert_eq!(ask(&store, &[BUCKET]).await, [Outcome::Local]);
+    assert_eq!(ask(&store, &[BUCKET]).await, [Outcome::LocalDenied], "what another policy refused was not charged");
+}
+
+#[tokio::test]
+async fn a_refund_reaches_what_was_counted_along() {
+    let (store, _, outage) = breakable(1);
+    for _ in 0..9 {
+        let verdict = store.check(&Cx::new(), &"a".into(), &[WINDOW], 1).await.expect("answers");
+        let charges: Vec<_> = verdict.decisions().iter().filter_map(Decision::charge).collect();
+        store.refund(&Cx::new(), &"a".into(), &charges).await.expect("answers");
+    }
+    outage.set(true);
+    assert_eq!(ask(&store, &[WINDOW]).await, [Outcome::Local]);
+}
+
+#[tokio::test]
+async fn a_share_smaller_than_one_request_is_taken_whole() {
+    let (store, _, outage) = breakable(3);
+    outage.set(true);
+    let ask = async || outcomes(&store.check(&Cx::new(), &"a".into(), &[WINDOW], 3).await.expect("answers"));
+    assert_eq!(ask().await, [Outcome::Local]);
+    assert_eq!(ask().await, [Outcome::LocalDenied]);
+}
+
+#[tokio::test]
+async fn a_killed_server_is_an_outage_and_comes_back() {
+    let mut server = RedisServer::start();
+    let redis = server.handle().await;
+    let store: Store = Arc::new(FallbackRateStore::new(RedisRateStore::new(&redis), || 1));
+    assert_eq!(ask(&store, &[WIDE]).await, [Outcome::Admitted]);
+    server.kill();
+    eventually("limits are local", async || ask(&store, &[WIDE]).await == [Outcome::Local]).await;
+    server.launch();
+    eventually("limits are shared again", async || ask(&store, &[WIDE]).await == [Outcome::Admitted]).await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_delays_nobody_and_charges_nothing_late() {
+    let server = RedisServer::start();
+    let redis = server.handle().await;
+    let store: Store = Arc::new(FallbackRateStore::new(RedisRateStore::new(&redis), || 1));
+    // Answers that a busy machine brings too late may have been charged; those of the frozen server may not.
+    let (mut admitted, mut unsure) = (0u64, 0u64);
+    let mut admit_one = async || {
+        eventually("redis decides", async || {
+            eventually("redis is reached", async || redis.status().is_up()).await;
+            let is_admitted = ask(&store, &[WIDE]).await == [Outcome::Admitted];
+            (admitted, unsure) = (admitted + u64::from(is_admitted), unsure + u64::from(!is_admitted));
+            is_admitted
+        })
+        .await;
+        (admitted, unsure)
+    };
+    admit_one().await;
+    server.freeze();
+    let begun = std::time::Instant::now();
+    for _ in 0..20 {
+        assert_eq!(ask(&store, &[WIDE]).await, [Outcome::Local]);
+    }
+    assert!(begun.elapsed() < seconds(2), "20 checks took {:?}", begun.elapsed());
+    server.thaw();
+    let (admitted, unsure) = admit_one().await;
+    let mut client = server.client().await;
+    let mut head = redis::cmd("ZRANGE");
+    let head: Vec<String> =
+        head.arg("tk:rl:{k:a}:wide").arg(0).arg(0).query_async(&mut client).await.expect("redis answers");
+    let charged: u64 = head[0].strip_prefix("w1:").and_then(|total| total.parse().ok()).expect("a total");
+    assert!((admitted..=admitted + unsure).contains(&charged), "{charged} of {admitted} and {unsure}");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_writes_is_an_outage() {
+    let server = RedisServer::start();
+    let store: Store = Arc::new(FallbackRateStore::new(RedisRateStore::new(&server.handle().await), || 1));
+    let mut client = server.client().await;
+    let replicas = async |client: &mut redis::aio::MultiplexedConnection, least: u32| {
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg("min-replicas-to-write").arg(least);
+        command.exec_async(client).await.expect("redis answers");
+    };
+    eventually("redis decides", async || ask(&store, &[WIDE]).await == [Outcome::Admitted]).await;
+    replicas(&mut client, 1).await;
+    assert_eq!(ask(&store, &[WIDE, BUCKET]).await, [Outcome::Local, Outcome::Local]);
+    replicas(&mut client, 0).await;
+    eventually("redis decides again", async || ask(&store, &[WIDE]).await == [Outcome::Admitted]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_admits_exactly_the_limit_to_many_threads() {
+    let store = MemoryRateStore::new(Clock::system());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let mut admitted = 0;
+            for _ in 0..200 {
+                let verdict = store.check(&Cx::new(), &"a".into(), &[WIDE], 1).await.expect("memory answers");
+                admitted += u32::from(verdict.is_admitted());
+            }
+            admitted
+        });
+    }
+    assert_eq!(tasks.join_all().await.into_iter().sum::<u32>(), WIDE.limit());
+}
+
+#[tokio::test]
+async fn a_bounded_memory_keeps_clients_that_are_over_their_limit() {
+    let store = MemoryRateStore::new(Clock::system()).max_clients(1_024);
+    for _ in 0..3 {
+        store.check(&Cx::new(), &"full".into(), &[WINDOW], 1).await.expect("memory answers");
+    }
+    for n in 0..20_000u64 {
+        store.check(&Cx::new(), &n.into(), &[WINDOW], 1).await.expect("memory answers");
+    }
+    assert!(store.clients() <= 1_024, "{} clients", store.clients());
+    let verdict = store.check(&Cx::new(), &"full".into(), &[WINDOW], 1).await.expect("memory answers");
+    assert!(!verdict.is_admitted(), "made-up clients freed a full one");
+}

@@ -1,0 +1,157 @@
+//! The fields that tell a client how it stands.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Decision, Policy, quota::tightest};
+use crate::error::whole_seconds;
+
+/// Which fields responses carry. `Retry-After` is on every refusal that waiting helps, in any style.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitHeaders {
+    /// `RateLimit-Policy: "general";q=100;w=60` and `RateLimit: "general";r=12;t=7`
+    /// (draft-ietf-httpapi-ratelimit-headers): `r` requests remain, in `t` seconds there are more.
+    #[default]
+    Draft,
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (seconds), of the policy with least left.
+    XRateLimit,
+    /// None of these.
+    RetryAfterOnly,
+}
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Writes the fields beside those that an inner layer wrote; `policies` is their ready [`policy_field`], if there is one.
+pub(super) fn write(
+    headers: &mut HeaderMap,
+    style: LimitHeaders,
+    decisions: &[Decision],
+    policies: Option<&HeaderValue>,
+) {
+    match style {
+        LimitHeaders::Draft => write_draft(headers, decisions, policies),
+        LimitHeaders::XRateLimit => write_x(headers, decisions),
+        LimitHeaders::RetryAfterOnly => {}
+    }
+}
+
+/// Both are lists (RFC 9651), which may stand on several lines: each layer appends its own.
+fn write_draft(headers: &mut HeaderMap, decisions: &[Decision], policies: Option<&HeaderValue>) {
+    let counted = || decisions.iter().filter(|decision| decision.counts());
+    if counted().next().is_none() {
+        return;
+    }
+    let ready = policies.filter(|_| counted().count() == decisions.len()).cloned();
+    headers.append(POLICY, ready.unwrap_or_else(|| policy_field(counted().map(Decision::policy))));
+    headers.append(
+        LIMIT,
+        list(counted().map(|decision| {
+            let (name, remaining, reset) = (decision.policy().name(), decision.remaining(), seconds(decision));
+            Item(name, [("r", u64::from(remaining)), ("t", reset)])
+        })),
+    );
+}
+
+/// The value of `RateLimit-Policy`, the same for all requests under the same policies.
+pub(super) fn policy_field<'p>(policies: impl Iterator<Item = &'p Policy> + Clone) -> HeaderValue {
+    list(
+        policies
+            .map(|policy| Item(policy.name(), [("q", u64::from(policy.limit())), ("w", whole_seconds(policy.per()))])),
+    )
+}
+
+/// One member of a list: a name and its parameters.
+struct Item(&'static str, [(&'static str, u64); 2]);
+
+/// Counts what is written.
+struct Length(usize);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 += text.len();
+        Ok(())
+    }
+}
+
+/// Written twice, because a value of exactly its capacity needs no second allocation.
+fn list(items: impl Iterator<Item = Item> + Clone) -> HeaderValue {
+    let mut length = Length(0);
+    write_list(&mut length, items.clone());
+    let mut text = String::with_capacity(length.0);
+    write_list(&mut text, items);
+    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("names, digits and punctuation are visible ASCII")
+}
+
+fn write_list(out: &mut impl fmt::Write, items: impl Iterator<Item = Item>) {
+    for (n, Item(name, [(a, first), (b, second)])) in items.enumerate() {
+        let comma = if n == 0 { "" } else { ", " };
+        // Writing to a String, and counting, cannot fail.
+        let _ = write!(out, "{comma}\"{name}\";{a}={first};{b}={second}");
+    }
+}
+
+/// One policy only: an inner layer's figures stay where it has less left.
+fn write_x(headers: &mut HeaderMap, decisions: &[Decision]) {
+    let Some(decision) = tightest(decisions) else { return };
+    let inner = headers.get(X_REMAINING).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    if inner.is_some_and(|inner| inner <= decision.remaining()) {
+        return;
+    }
+    headers.insert(X_LIMIT, HeaderValue::from(decision.policy().limit()));
+    headers.insert(X_REMAINING, HeaderValue::from(decision.remaining()));
+    headers.insert(X_RESET, HeaderValue::from(seconds(decision)));
+}
+
+/// Until more remains, rounded up; 0 when all is there.
+fn seconds(decision: &Decision) -> u64 {
+    let after = decision.reset_after();
+    if after.is_zero() { 0 } else { whole_seconds(after) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::Outcome, super::Policy, *};
+    use crate::clock::minutes;
+
+    fn decision(name: &'static str, remaining: u32) -> Decision {
+        let policy = Policy::sliding_window(name, 100, minutes(1));
+        let decision = Decision::new(policy, Outcome::Admitted).with_remaining(remaining);
+        decision.with_reset_after(Duration::from_millis(6_001))
+    }
+
+    #[test]
+    fn the_draft_lists_all_policies() {
+        let mut headers = HeaderMap::new();
+        write(&mut headers, LimitHeaders::Draft, &[decision("general", 12), decision("search", 3)], None);
+        assert_eq!(headers["ratelimit-policy"], "\"general\";q=100;w=60, \"search\";q=100;w=60");
+        assert_eq!(headers["ratelimit"], "\"general\";r=12;t=7, \"search\";r=3;t=7");
+    }
+
+    #[test]
+    fn x_fields_show_the_least_of_all_layers() {
+        let mut headers = HeaderMap::new();
+        write(&mut headers, LimitHeaders::XRateLimit, &[decision("general", 12), decision("search", 3)], None);
+        write(&mut headers, LimitHeaders::XRateLimit, &[decision("outer", 50)], None);
+        assert_eq!(
+            (&headers["x-ratelimit-remaining"], &headers["x-ratelimit-reset"]),
+            (&"3".parse().expect("value"), &"7".parse().expect("value"))
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_policies_that_nobody_counts() {
+        let mut headers = HeaderMap::new();
+        let skipped = Decision::new(*decision("general", 1).policy(), Outcome::Skipped);
+        write(&mut headers, LimitHeaders::Draft, &[skipped], None);
+        assert!(headers.is_empty());
+    }
+}

@@ -1,0 +1,192 @@
+//! Limits counted in this process.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{Charge, Policy, RateStore, Verdict, decide::State, table::Table};
+use crate::{Cx, KeyValue, Result, StoreFuture, clock::Clock, store::OutageSwitch};
+
+/// Counts in this process: for one instance, for tests, and for what an outage leaves.
+///
+/// 1. Decides by the same function that the Redis store's script equals.
+/// 2. Holds a bounded number of clients. A new one displaces idle clients first, then the least used of a few: making
+///    up client names does not free a client that is over its limit.
+/// 3. Never waits; clones share their counts.
+///
+/// ```
+/// use towerkeep::{Cx, clock::{Clock, minutes}, rate_limit::{MemoryRateStore, Policy, RateStore}};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// const ONCE: Policy = Policy::sliding_window("once", 1, minutes(1));
+/// let store = MemoryRateStore::new(Clock::system());
+/// assert!(store.check(&Cx::new(), &"alice".into(), &[ONCE], 1).await.unwrap().is_admitted());
+/// assert!(!store.check(&Cx::new(), &"alice".into(), &[ONCE], 1).await.unwrap().is_admitted());
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MemoryRateStore {
+    shards: Arc<[Mutex<Table>; SHARDS]>,
+    hasher: RandomState,
+    max_clients: usize,
+    clock: Clock,
+    outage: OutageSwitch,
+}
+
+/// All policies of a client live in one shard: one lock makes a check atomic.
+const SHARDS: usize = 16;
+const MAX_CLIENTS: usize = 100_000;
+
+impl MemoryRateStore {
+    /// An empty store that takes the time from `clock`.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            shards: Arc::default(),
+            hasher: RandomState::new(),
+            max_clients: MAX_CLIENTS,
+            clock,
+            outage: OutageSwitch::default(),
+        }
+    }
+
+    /// Holds at most about `clients` clients. Defaults to 100,000.
+    ///
+    /// A client takes some 300 bytes, and each full window of 120 or more up to 2 KB.
+    #[must_use]
+    pub fn max_clients(mut self, clients: usize) -> Self {
+        self.max_clients = clients;
+        self
+    }
+
+    /// Refuses everything while `switch` is on.
+    #[must_use]
+    pub fn outage(mut self, switch: OutageSwitch) -> Self {
+        self.outage = switch;
+        self
+    }
+
+    /// How many clients are remembered.
+    pub fn clients(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// As [`check`](RateStore::check), at once and each policy at its own cost.
+    pub(super) fn check_now(
+        &self,
+        cx: &Cx,
+        key: &KeyValue,
+        policies: &[Policy],
+        cost: impl Fn(&Policy) -> u32,
+    ) -> Verdict {
+        if policies.is_empty() {
+            return Verdict::default();
+        }
+        let now = self.now(cx);
+        let mut table = self.table(key);
+        let states = table.states(key, now, self.per_shard());
+        // Read twice, which gives the same: the first time to know whether all admit.
+        let mut read = |policy: &Policy| states.of(policy).read(now, policy, cost(policy));
+        let charged = policies.iter().all(|policy| read(policy).admits(now, policy, cost(policy)));
+        let decide = |policy: &Policy| read(policy).decide(now, policy, cost(policy), charged);
+        let verdict: Verdict = policies.iter().map(decide).collect();
+        if charged {
+            policies.iter().for_each(|policy| states.of(policy).charge(now, policy, cost(policy)));
+        }
+        verdict
+    }
+
+    pub(super) fn peek_now(&self, cx: &Cx, key: &KeyValue, policies: &[Policy]) -> Verdict {
+        let now = self.now(cx);
+        let mut table = self.table(key);
+        let states = table.get(key);
+        let look = |policy: &Policy| {
+            let state = states.as_ref().and_then(|states| states.get(policy).cloned());
+            let reading = state.unwrap_or_else(|| State::new(policy)).read(now, policy, 0);
+            reading.decide(now, policy, 0, false)
+        };
+        policies.iter().map(look).collect()
+    }
+
+    /// Keeps count of what was admitted elsewhere.
+    pub(super) fn record(&self, cx: &Cx, key: &KeyValue, policies: impl Iterator<Item = (Policy, u32)>) {
+        let mut policies = policies.peekable();
+        if policies.peek().is_none() {
+            return;
+        }
+        let now = self.now(cx);
+        let mut table = self.table(key);
+        let states = table.states(key, now, self.per_shard());
+        policies.for_each(|(policy, cost)| states.of(&policy).record(now, &policy, cost));
+    }
+
+    /// Gives back costs; without a time from the newest charges.
+    pub(super) fn refund_now(
+        &self,
+        cx: &Cx,
+        key: &KeyValue,
+        charges: impl Iterator<Item = (Policy, u32, Option<u64>)>,
+    ) {
+        let now = self.now(cx);
+        let mut table = self.table(key);
+        let Some(states) = table.get(key) else { return };
+        charges.for_each(|(policy, cost, at)| states.of(&policy).refund(now, &policy, cost, at));
+    }
+
+    pub(super) fn reset_now(&self, key: &KeyValue, policies: &[Policy]) {
+        if let Some(states) = self.table(key).get(key) {
+            policies.iter().for_each(|policy| states.remove(policy));
+        }
+    }
+
+    fn now(&self, cx: &Cx) -> u64 {
+        cx.now().unwrap_or_else(|| self.clock.now()).as_micros()
+    }
+
+    fn per_shard(&self) -> usize {
+        self.max_clients.div_ceil(SHARDS).max(1)
+    }
+
+    fn table(&self, key: &KeyValue) -> MutexGuard<'_, Table> {
+        // The remainder is under 16.
+        let shard = self.hasher.hash_one(key) % SHARDS as u64;
+        lock(&self.shards[shard as usize])
+    }
+
+    fn up<T>(&self, answer: impl FnOnce() -> T) -> StoreFuture<T> {
+        StoreFuture::ready(self.outage.check().map(|()| answer()) as Result<T>)
+    }
+}
+
+/// A panic elsewhere leaves the counts usable.
+fn lock(shard: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl RateStore for MemoryRateStore {
+    fn check(&self, cx: &Cx, key: &KeyValue, policies: &[Policy], cost: u32) -> StoreFuture<Verdict> {
+        self.up(|| self.check_now(cx, key, policies, |_| cost))
+    }
+
+    fn peek(&self, cx: &Cx, key: &KeyValue, policies: &[Policy]) -> StoreFuture<Verdict> {
+        self.up(|| self.peek_now(cx, key, policies))
+    }
+
+    fn refund(&self, cx: &Cx, key: &KeyValue, charges: &[Charge]) -> StoreFuture<()> {
+        let charges = charges.iter().map(|charge| (charge.policy, charge.cost, Some(charge.at.as_micros())));
+        self.up(|| self.refund_now(cx, key, charges))
+    }
+
+    fn reset(&self, _: &Cx, key: &KeyValue, policies: &[Policy]) -> StoreFuture<()> {
+        self.up(|| self.reset_now(key, policies))
+    }
+}
+
+impl fmt::Debug for MemoryRateStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryRateStore")
+            .field("clients", &self.clients())
+            .field("max_clients", &self.max_clients)
+            .finish_non_exhaustive()
+    }
+}
