@@ -1,1 +1,557 @@
-//! The contract of this concern's store, held by memory and Redis alike.
+//! The contract of `CacheStore`, held by memory and Redis alike; then what only a real server shows.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt, service_fn};
+use towerkeep::{
+    Cx, Result,
+    cache::{
+        CacheStore, Entry, Lookup, MemoryCacheStore, Place, Purge, Purged, RedisCacheStore, ResponseCache, Stored, Tag,
+        Tags, Ticket,
+    },
+    clock::{ManualClock, Timestamp, minutes, seconds},
+    conn::{Redis, RedisConfig},
+    store::OutageSwitch,
+};
+
+use crate::support::{RedisServer, eventually};
+
+/// 2026-01-01 00:00:00 UTC.
+const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+/// One store, and how to take it down.
+struct World {
+    store: Arc<dyn CacheStore>,
+    cx: Cx,
+    down: Box<dyn Fn(bool) + Send + Sync>,
+}
+
+impl World {
+    fn memory() -> Self {
+        let outage = OutageSwitch::default();
+        let store = MemoryCacheStore::new(ManualClock::at(START).clock()).outage(outage.clone());
+        Self { store: Arc::new(store), cx: Cx::new().at(START), down: Box::new(move |on| outage.set(on)) }
+    }
+
+    async fn redis(redis: &Redis) -> Self {
+        let store = reached(redis).await;
+        let redis = redis.clone();
+        Self { store: Arc::new(store), cx: Cx::new().at(START), down: Box::new(move |on| redis.force_outage(on)) }
+    }
+
+    async fn lookup(&self, place: &Place, request: &HeaderMap) -> Result<(Option<Arc<Entry>>, Ticket)> {
+        for _ in 0..3 {
+            match self.store.lookup(&self.cx, place, request).await? {
+                Lookup::Found(entry, ticket) => return Ok((Some(entry), ticket)),
+                Lookup::Miss(ticket) => return Ok((None, ticket)),
+                Lookup::Again => {}
+            }
+        }
+        panic!("the store learns nothing from its lookups")
+    }
+
+    async fn find(&self, place: &Place, request: &HeaderMap) -> Option<Bytes> {
+        self.lookup(place, request).await.expect("the store is up").0.map(|entry| entry.body.clone())
+    }
+
+    async fn ticket(&self, place: &Place, request: &HeaderMap) -> Ticket {
+        self.lookup(place, request).await.expect("the store is up").1
+    }
+
+    async fn fill(&self, place: &Place, request: &HeaderMap, entry: Entry) -> Stored {
+        let ticket = self.ticket(place, request).await;
+        self.fill_with(place, &ticket, entry).await
+    }
+
+    async fn kept(&self, place: &Place, request: &HeaderMap, entry: Entry) {
+        assert_eq!(self.fill(place, request, entry).await, Stored::Kept);
+    }
+
+    async fn fill_with(&self, place: &Place, ticket: &Ticket, mut entry: Entry) -> Stored {
+        entry.stamp = ticket.stamp;
+        self.store.store(&self.cx, place, ticket, Arc::new(entry)).await.expect("the store is up")
+    }
+
+    async fn purge(&self, purge: Purge) -> Purged {
+        self.store.purge(&self.cx, purge).await.expect("purges are never lost")
+    }
+
+    async fn purge_tag(&self, tag: &str) -> Purged {
+        self.purge(Purge::Tags(vec![Tag::from(tag)])).await
+    }
+}
+
+/// A handle that forgives a busy machine: only the outage tests are about deadlines.
+async fn patient(server: &RedisServer) -> Redis {
+    let config = RedisConfig::new(&server.user_url()).expect("a valid url").deadline(seconds(2));
+    let redis = Redis::new(config).expect("inside a runtime");
+    assert!(redis.ready(seconds(10)).await, "redis was not reached");
+    redis
+}
+
+/// A store that has heard of the purges in Redis.
+async fn reached(redis: &Redis) -> RedisCacheStore {
+    let store = RedisCacheStore::new(redis);
+    eventually("the store answers", async || store.lookup(&Cx::new(), &place(255), &HeaderMap::new()).await.is_ok())
+        .await;
+    store
+}
+
+fn place(n: u8) -> Place {
+    Place::new("demo", None, [n; 16])
+}
+
+fn entry(body: &'static str) -> Entry {
+    let mut headers = HeaderMap::new();
+    for value in ["1", "2"] {
+        headers.append("x-twice", HeaderValue::from_static(value));
+    }
+    Entry {
+        status: StatusCode::OK,
+        headers,
+        body: Bytes::from_static(body.as_bytes()),
+        stored: START,
+        initial_age: seconds(3),
+        fresh_until: START + minutes(1),
+        stale_until: START + minutes(2),
+        tags: Tags::new(&[Tag::from("all"), Tag::from(body)]),
+        stamp: Ticket::default().stamp,
+        variant: [0; 16],
+    }
+}
+
+/// An entry chosen by `accept-language`, and the request that chooses it.
+fn in_language(language: &'static str) -> (HeaderMap, Entry) {
+    let request = HeaderMap::from_iter([(http::header::ACCEPT_LANGUAGE, HeaderValue::from_static(language))]);
+    let mut entry = entry(language);
+    entry.headers.insert("vary", HeaderValue::from_static("accept-language"));
+    entry.variant = Entry::variant_of(&entry.headers, &request).expect("it names what chooses");
+    (request, entry)
+}
+
+fn none() -> HeaderMap {
+    HeaderMap::new()
+}
+
+async fn a_stored_response_comes_back_as_it_was(world: World) {
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    world.kept(&place(1), &none(), entry("a")).await;
+    let found = world.lookup(&place(1), &none()).await.expect("up").0.expect("stored");
+    let expected = Entry { stamp: found.stamp, ..entry("a") };
+    assert_eq!(*found, expected);
+    assert_eq!(world.find(&place(2), &none()).await, None);
+    let other = Place::new("demo", Some("7".into()), [1; 16]);
+    assert_eq!(world.find(&other, &none()).await, None, "another partition");
+}
+
+async fn a_stale_response_is_still_answered(mut world: World) {
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.cx = Cx::new().at(START + seconds(90));
+    let found = world.lookup(&place(1), &none()).await.expect("up").0.expect("stored");
+    assert!(!found.is_fresh(world.store.now(&world.cx)));
+    assert_eq!(found.age(world.store.now(&world.cx)), seconds(93));
+}
+
+async fn a_second_fill_replaces_the_first(world: World) {
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.kept(&place(1), &none(), entry("b")).await;
+    assert_eq!(world.find(&place(1), &none()).await.as_deref(), Some(&b"b"[..]));
+}
+
+async fn a_purge_of_a_tag_takes_its_responses_only(world: World) {
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.kept(&place(2), &none(), entry("b")).await;
+    assert_eq!(world.purge_tag("a").await, Purged::Everywhere);
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    assert!(world.find(&place(2), &none()).await.is_some());
+    world.purge_tag("all").await;
+    assert_eq!(world.find(&place(2), &none()).await, None);
+    world.kept(&place(2), &none(), entry("c")).await;
+    assert!(world.find(&place(2), &none()).await.is_some(), "what is filled after a purge is not purged by it");
+}
+
+async fn a_purge_during_a_fill_wins(world: World) {
+    for purge in [Purge::Tags(vec![Tag::from("a")]), Purge::All, Purge::Places(vec![place(1)])] {
+        let ticket = world.ticket(&place(1), &none()).await;
+        world.purge(purge.clone()).await;
+        let _ = world.fill_with(&place(1), &ticket, entry("a")).await;
+        assert_eq!(world.find(&place(1), &none()).await, None, "{purge:?}");
+    }
+    world.kept(&place(1), &none(), entry("a")).await;
+}
+
+async fn a_purge_of_a_place_takes_all_of_it(world: World) {
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.kept(&place(2), &none(), entry("b")).await;
+    world.purge(Purge::Places(vec![place(1)])).await;
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    assert!(world.find(&place(2), &none()).await.is_some());
+}
+
+async fn a_purge_of_everything_takes_everything(world: World) {
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.purge(Purge::All).await;
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    world.kept(&place(1), &none(), entry("a")).await;
+    assert!(world.find(&place(1), &none()).await.is_some());
+}
+
+async fn variants_lie_beside_each_other(world: World) {
+    let languages = ["de", "en", "fr"].map(in_language);
+    for (request, entry) in &languages {
+        world.kept(&place(1), request, entry.clone()).await;
+    }
+    for (request, entry) in &languages {
+        assert_eq!(world.find(&place(1), request).await.as_ref(), Some(&entry.body));
+    }
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    world.purge(Purge::Places(vec![place(1)])).await;
+    for (request, _) in &languages {
+        assert_eq!(world.find(&place(1), request).await, None);
+    }
+}
+
+async fn a_response_that_chooses_by_other_fields_replaces_all_variants(world: World) {
+    let (request, german) = in_language("de");
+    world.kept(&place(1), &request, german).await;
+    world.kept(&place(1), &request, entry("for all")).await;
+    assert_eq!(world.find(&place(1), &none()).await.as_deref(), Some(&b"for all"[..]));
+    assert_eq!(world.find(&place(1), &request).await.as_deref(), Some(&b"for all"[..]));
+}
+
+async fn when_down_lookups_are_unavailable_and_purges_count_afterwards(world: World) {
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.kept(&place(2), &none(), entry("b")).await;
+    world.kept(&place(3), &none(), entry("c")).await;
+    let ticket = world.ticket(&place(1), &none()).await;
+    (world.down)(true);
+    assert!(world.store.lookup(&world.cx, &place(1), &none()).await.is_err_and(|error| error.is_unavailable()));
+    let late = Arc::new(Entry { stamp: ticket.stamp, ..entry("late") });
+    assert!(world.store.store(&world.cx, &place(1), &ticket, late).await.is_err_and(|error| error.is_unavailable()));
+    assert_eq!(world.purge_tag("a").await, Purged::Pending);
+    assert_eq!(world.purge(Purge::Places(vec![place(2)])).await, Purged::Pending);
+    (world.down)(false);
+    eventually("the store answers again", async || world.store.lookup(&world.cx, &place(9), &none()).await.is_ok())
+        .await;
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    assert_eq!(world.find(&place(2), &none()).await, None);
+    assert!(world.find(&place(3), &none()).await.is_some());
+}
+
+macro_rules! contract {
+    ($($rule:ident)+) => {
+        mod memory {
+            $(#[tokio::test] async fn $rule() { super::$rule(super::World::memory()).await; })+
+        }
+        mod redis {
+            $(#[tokio::test] async fn $rule() {
+                let server = crate::support::RedisServer::start();
+                let redis = super::patient(&server).await;
+                super::$rule(super::World::redis(&redis).await).await;
+            })+
+        }
+    };
+}
+
+contract! {
+    a_stored_response_comes_back_as_it_was
+    a_stale_response_is_still_answered
+    a_second_fill_replaces_the_first
+    a_purge_of_a_tag_takes_its_responses_only
+    a_purge_during_a_fill_wins
+    a_purge_of_a_place_takes_all_of_it
+    a_purge_of_everything_takes_everything
+    variants_lie_beside_each_other
+    a_response_that_chooses_by_other_fields_replaces_all_variants
+    when_down_lookups_are_unavailable_and_purges_count_afterwards
+}
+
+#[tokio::test]
+async fn memory_is_bounded_by_bytes() {
+    let store = MemoryCacheStore::new(ManualClock::at(START).clock()).max_bytes(100_000);
+    let world = World { store: Arc::new(store.clone()), cx: Cx::new().at(START), down: Box::new(|_| ()) };
+    for n in 0..100 {
+        world.kept(&place(n), &none(), Entry { body: vec![n; 10_000].into(), ..entry("x") }).await;
+    }
+    let mut kept = 0;
+    for n in 0..100 {
+        kept += u32::from(world.find(&place(n), &none()).await.is_some());
+    }
+    assert!((1..=10).contains(&kept), "{kept} of 10,000 bytes each");
+}
+
+// What only a real server shows.
+
+const NOTE: &str = "tk:cache:demo:public:{01010101010101010101010101010101}:v";
+const FIRST: &str = "tk:cache:demo:public:{01010101010101010101010101010101}:0";
+
+async fn set(server: &RedisServer, key: &str, value: &[u8]) {
+    ::redis::cmd("SET").arg(key).arg(value).exec_async(&mut server.client().await).await.expect("redis is up");
+}
+
+#[tokio::test]
+async fn a_hit_is_one_mget() {
+    let server = RedisServer::start();
+    let world = World::redis(&patient(&server).await).await;
+    let (request, german) = in_language("de");
+    let (english_request, english) = in_language("en");
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.kept(&place(2), &request, german).await;
+    world.kept(&place(2), &english_request, english).await;
+    let calls = server
+        .commands_during(async {
+            assert!(world.find(&place(1), &none()).await.is_some());
+            assert!(world.find(&place(2), &request).await.is_some());
+            assert!(world.find(&place(2), &english_request).await.is_some());
+        })
+        .await;
+    assert_eq!(calls.get("mget"), Some(&3), "{calls:?}");
+    assert!(!calls.contains_key("get"), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_hit_on_an_instance_that_knows_nothing_is_one_mget_too() {
+    let server = RedisServer::start();
+    let (one, two) = (World::redis(&patient(&server).await).await, World::redis(&patient(&server).await).await);
+    one.kept(&place(1), &none(), entry("a")).await;
+    let calls = server.commands_during(async { assert!(two.find(&place(1), &none()).await.is_some()) }).await;
+    assert_eq!(calls.get("mget"), Some(&1), "{calls:?}");
+}
+
+#[tokio::test]
+async fn keys_are_the_documented_ones_and_expire() {
+    let server = RedisServer::start();
+    let world = World::redis(&patient(&server).await).await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    let mut client = server.client().await;
+    for key in [NOTE, FIRST] {
+        let left: i64 = ::redis::cmd("PTTL").arg(key).query_async(&mut client).await.expect("up");
+        assert!((1..=120_000).contains(&left), "{key} lasts {left} ms");
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_or_somebody_elses_is_a_miss_and_replaced() {
+    let server = RedisServer::start();
+    let redis = patient(&server).await;
+    let store = reached(&redis).await;
+    let world = World { store: Arc::new(store.clone()), cx: Cx::new().at(START), down: Box::new(|_| ()) };
+    for (key, value) in [(FIRST, &b"garbage"[..]), (FIRST, b""), (NOTE, b"garbage"), (NOTE, b"tkv\x02newer")] {
+        world.kept(&place(1), &none(), entry("a")).await;
+        set(&server, key, value).await;
+        let before = store.damaged();
+        assert_eq!(world.find(&place(1), &none()).await, None, "{key}");
+        assert_eq!(store.damaged(), before + 1);
+        assert_eq!(world.fill(&place(1), &none(), entry("a")).await, Stored::Kept, "{key}");
+        assert!(world.find(&place(1), &none()).await.is_some(), "{key}");
+    }
+    let mut client = server.client().await;
+    for key in [NOTE, FIRST] {
+        ::redis::cmd("DEL").arg(key).exec_async(&mut client).await.expect("up");
+        ::redis::cmd("LPUSH").arg(key).arg("another program's").exec_async(&mut client).await.expect("up");
+        assert_eq!(world.find(&place(1), &none()).await, None);
+        world.kept(&place(1), &none(), entry("a")).await;
+        assert!(world.find(&place(1), &none()).await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_purge_reaches_the_other_instances() {
+    let server = RedisServer::start();
+    let (one, two) = (World::redis(&patient(&server).await).await, World::redis(&patient(&server).await).await);
+    for purge in [Purge::Tags(vec![Tag::from("a")]), Purge::All, Purge::Places(vec![place(1)])] {
+        eventually("a fill is kept", async || {
+            let _ = two.fill(&place(1), &none(), entry("a")).await;
+            two.find(&place(1), &none()).await.is_some() && one.find(&place(1), &none()).await.is_some()
+        })
+        .await;
+        assert_eq!(one.purge(purge.clone()).await, Purged::Everywhere);
+        eventually("the other one has heard", async || two.find(&place(1), &none()).await.is_none()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_record_of_purges_revives_nothing() {
+    let server = RedisServer::start();
+    let world = World::redis(&patient(&server).await).await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.purge_tag("a").await;
+    world.kept(&place(2), &none(), entry("b")).await;
+    ::redis::cmd("DEL").arg("tk:cache:epochs").exec_async(&mut server.client().await).await.expect("up");
+    eventually("what was kept before is gone", async || world.find(&place(2), &none()).await.is_none()).await;
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    world.kept(&place(1), &none(), entry("a")).await;
+    assert!(world.find(&place(1), &none()).await.is_some());
+}
+
+#[tokio::test]
+async fn another_programs_value_in_place_of_the_record_is_replaced() {
+    let server = RedisServer::start();
+    set(&server, "tk:cache:epochs", b"another program's").await;
+    let world = World::redis(&patient(&server).await).await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    assert_eq!(world.purge_tag("a").await, Purged::Everywhere);
+    assert_eq!(world.find(&place(1), &none()).await, None);
+}
+
+#[tokio::test]
+async fn purges_of_an_outage_are_replayed_before_the_cache_is_used() {
+    let mut server = RedisServer::start();
+    let redis = server.handle().await;
+    let world = World::redis(&redis).await;
+    let other = World::redis(&server.handle().await).await;
+    server.freeze();
+    eventually("redis is down", async || world.store.lookup(&world.cx, &place(9), &none()).await.is_err()).await;
+    assert_eq!(world.purge_tag("a").await, Purged::Pending);
+    server.thaw();
+    eventually("the store answers again", async || world.store.lookup(&world.cx, &place(9), &none()).await.is_ok())
+        .await;
+    eventually("the record holds the purge", async || {
+        let score: Option<String> = ::redis::cmd("ZSCORE")
+            .arg("tk:cache:epochs")
+            .arg("t:a")
+            .query_async(&mut server.client().await)
+            .await
+            .expect("up");
+        score.is_some()
+    })
+    .await;
+    eventually("the other one is back", async || other.store.lookup(&other.cx, &place(9), &none()).await.is_ok()).await;
+
+    server.kill();
+    eventually("redis is gone", async || world.store.lookup(&world.cx, &place(9), &none()).await.is_err()).await;
+    assert_eq!(world.purge(Purge::All).await, Purged::Pending);
+    server.launch();
+    eventually("the store answers again", async || world.store.lookup(&world.cx, &place(9), &none()).await.is_ok())
+        .await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    assert!(world.find(&place(1), &none()).await.is_some());
+}
+
+/// The record never grows past its bound, and what it forgets counts as purged.
+#[tokio::test]
+async fn the_record_of_purges_is_bounded() {
+    let server = RedisServer::start();
+    let world = World::redis(&patient(&server).await).await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    let mut client = server.client().await;
+    for chunk in 0..33 {
+        let tags: Vec<Tag> = (0..500).map(|n| Tag::from(("n", chunk * 500 + n))).collect();
+        // On a busy machine one of them can be late; it is sent again then.
+        eventually("the purge has arrived", async || {
+            world.purge(Purge::Tags(Vec::clone(&tags))).await == Purged::Everywhere
+        })
+        .await;
+    }
+    let size: u64 = ::redis::cmd("ZCARD").arg("tk:cache:epochs").query_async(&mut client).await.expect("up");
+    assert!((8_000..=16_385).contains(&size), "{size}");
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    world.kept(&place(1), &none(), entry("a")).await;
+    assert!(world.find(&place(1), &none()).await.is_some());
+}
+
+/// What the Lua script and the pure rule say of the same events is the same.
+#[tokio::test]
+async fn memory_and_redis_agree_about_any_order_of_fills_and_purges() {
+    let server = RedisServer::start();
+    let worlds = [World::memory(), World::redis(&patient(&server).await).await];
+    let mut random = 7u64;
+    let mut draw = |n: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % n
+    };
+    let bodies = ["a", "b", "c"];
+    let mut tickets: [Vec<Ticket>; 2] = [vec![], vec![]];
+    for step in 0..600 {
+        let (n, body, what) = (draw(3) as u8, bodies[draw(3) as usize], draw(10));
+        let mut said = Vec::new();
+        for (world, tickets) in worlds.iter().zip(&mut tickets) {
+            said.push(match what {
+                0 => format!("{}", world.purge_tag(body).await),
+                1 if step % 7 == 0 => format!("{}", world.purge(Purge::All).await),
+                2 => format!("{}", world.purge(Purge::Places(vec![place(n)])).await),
+                3..=5 => {
+                    tickets.push(world.ticket(&place(n), &none()).await);
+                    String::new()
+                }
+                // A ticket of another place is as good as an old one: it was never this place's state.
+                6..=7 if !tickets.is_empty() => {
+                    let ticket = tickets.remove(step % tickets.len());
+                    let _ = world.fill_with(&place(n), &ticket, entry(body)).await;
+                    String::new()
+                }
+                _ => format!("{:?}", world.find(&place(n), &none()).await),
+            });
+        }
+        assert_eq!(said[0], said[1], "step {step}");
+    }
+}
+
+/// The whole layer over a real server that goes away and comes back.
+#[tokio::test]
+async fn the_layer_answers_through_an_outage() {
+    let mut server = RedisServer::start();
+    let redis = server.handle().await;
+    let cache = ResponseCache::new(reached(&redis).await);
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let handler = service_fn(move |_: Request<()>| {
+        let call = counted.fetch_add(1, Relaxed) + 1;
+        async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(format!("call {call}")))) }
+    });
+    let service = cache.public("demo").ttl(minutes(5)).tags(["x"]).layer(handler);
+    let ask = async || {
+        let request = Request::get("http://shop.example/a?x=1").body(()).expect("a request");
+        let (parts, body) = service.clone().oneshot(request).await.expect("infallible").into_parts();
+        let body = body.collect().await.expect("whole").to_bytes();
+        (parts.headers["cache-status"].to_str().expect("ascii").to_owned(), body)
+    };
+    eventually("a hit", async || ask().await.0.starts_with("towerkeep; hit; ttl=")).await;
+    let kept = ask().await.1;
+
+    server.kill();
+    let begun = Instant::now();
+    for _ in 0..100 {
+        let (said, body) = ask().await;
+        assert_eq!(said, "towerkeep; fwd=bypass; detail=unavailable");
+        assert_ne!(body, kept);
+    }
+    assert!(begun.elapsed() < seconds(2), "100 answers took {:?}", begun.elapsed());
+    assert_eq!(cache.purge_tags(["x"]).await, Purged::Pending);
+
+    server.launch();
+    eventually("a hit again", async || ask().await.0.starts_with("towerkeep; hit")).await;
+    assert_eq!(cache.purge_tags(["x"]).await, Purged::Everywhere);
+    assert_eq!(ask().await.0, "towerkeep; fwd=miss; stored");
+    assert_eq!(cache.purge_url(&"https://shop.example/a?x=1".parse().expect("a url")).await, Purged::Everywhere);
+    assert_eq!(ask().await.0, "towerkeep; fwd=miss; stored");
+}
+
+/// Dropping the caller's end of a purge gives up the answer, not the purge: here at once, elsewhere soon.
+#[tokio::test]
+async fn a_purge_whose_caller_goes_away_still_counts() {
+    let server = RedisServer::start();
+    let (one, two) = (World::redis(&patient(&server).await).await, World::redis(&patient(&server).await).await);
+    one.kept(&place(1), &none(), entry("a")).await;
+    assert!(two.find(&place(1), &none()).await.is_some());
+    drop(one.store.purge(&one.cx, Purge::Tags(vec![Tag::from("a")])));
+    assert_eq!(one.find(&place(1), &none()).await, None);
+    eventually("the other one has heard", async || two.find(&place(1), &none()).await.is_none()).await;
+}
+
+#[test]
+fn stores_are_clone_send_sync_and_static() {
+    fn check<T: CacheStore + Clone + std::fmt::Debug>() {}
+    check::<MemoryCacheStore>();
+    check::<RedisCacheStore>();
+}

@@ -1,0 +1,77 @@
+//! Responses made from a stored entry.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{AGE, CACHE_CONTROL, CONTENT_LENGTH},
+};
+
+use super::{Entry, outcome::Answered, policy, settings::Settings};
+use crate::clock::Timestamp;
+
+/// What answers a request without its handler, or after the handler has failed.
+pub(crate) struct Answer<'a> {
+    pub(crate) entry: &'a Entry,
+    pub(crate) settings: &'a Settings,
+    pub(crate) answered: Answered,
+    pub(crate) now: Timestamp,
+}
+
+impl Answer<'_> {
+    /// The whole entry, its head only for `HEAD`, or 304 where the client has it already.
+    pub(crate) fn to(&self, method: &Method, request: &HeaderMap) -> Response<Bytes> {
+        let entry = self.entry;
+        let is_known = entry.status == StatusCode::OK && policy::is_not_modified(request, &entry.headers);
+        let (status, mut headers, body) = match (is_known, *method == Method::HEAD) {
+            (true, _) => (StatusCode::NOT_MODIFIED, policy::not_modified_headers(&entry.headers), Bytes::new()),
+            (false, true) => (entry.status, self.whole_headers(), Bytes::new()),
+            (false, false) => (entry.status, self.whole_headers(), entry.body.clone()),
+        };
+        let age = entry.age(self.now);
+        headers.insert(AGE, HeaderValue::from(age.as_secs()));
+        complete_control(&mut headers, self.settings, age, entry.left(self.now));
+        self.answered.write(&mut headers);
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    fn whole_headers(&self) -> HeaderMap {
+        let mut headers = self.entry.headers.clone();
+        if self.entry.status != StatusCode::NO_CONTENT {
+            headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(self.entry.body.len()));
+        }
+        headers
+    }
+}
+
+/// No answer, for a client that wants none of the handler's: 504 (RFC 9111, 5.2.1.7).
+pub(crate) fn only_if_cached() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    response
+}
+
+/// Tells clients how long they may keep what the handler says nothing about.
+///
+/// The figure counts from the making of the response, as its `Age` does.
+pub(crate) fn complete_control(headers: &mut HeaderMap, settings: &Settings, age: Duration, left: Duration) {
+    if headers.contains_key(CACHE_CONTROL) {
+        return;
+    }
+    let max_age = settings.client_ttl.map(|ttl| age.as_secs() + ttl.min(left).as_secs());
+    let value = match (settings.sharing.is_private(), max_age) {
+        (true, None) => HeaderValue::from_static("private, no-cache"),
+        (true, Some(max_age)) => control(format!("private, max-age={max_age}")),
+        (false, Some(max_age)) => control(format!("max-age={max_age}")),
+        (false, None) => return,
+    };
+    headers.insert(CACHE_CONTROL, value);
+}
+
+fn control(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("words and numbers are visible ascii")
+}

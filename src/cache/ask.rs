@@ -1,0 +1,241 @@
+//! Everything before the handler: whose partition, who leads, what the store has.
+
+use std::{
+    future::Future as _,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Method, request::Parts};
+use tokio::time::Instant;
+
+use super::{
+    Entry, Lookup, Place, Ticket,
+    fill::{Fill, Invalidate, Plan},
+    flight::{Boarding, Landing, Lead, landed},
+    handle::Mount,
+    outcome::Answered,
+    place,
+    policy::{self, Asked, Reuse},
+};
+use crate::{Cx, Result, StoreFuture, clock::Timestamp};
+
+/// How long a request waits for another one's fill; then it asks the handler itself. Not time in Redis.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// So often a lookup is repeated because the store has learned what chooses variants.
+const LOOKUPS: u8 = 3;
+/// So often a request joins others of its moment; they may be of other variants.
+const BOARDINGS: u8 = 4;
+
+/// What is to be done.
+pub(crate) enum Verdict {
+    Answer {
+        entry: Arc<Entry>,
+        answered: Answered,
+        now: Timestamp,
+    },
+    /// The client wants a stored answer or none.
+    OnlyIfCached,
+    Serve(Plan),
+}
+
+/// A request on its way to a verdict.
+pub(crate) struct Ask {
+    mount: Arc<Mount>,
+    cx: Cx,
+    step: Step,
+    /// When waiting for others ends.
+    until: Option<Instant>,
+    boardings: u8,
+}
+
+enum Step {
+    Keying(StoreFuture<Option<Arc<str>>>),
+    Waiting(Place, StoreFuture<Option<Landing>>),
+    Checking(Place, StoreFuture<Lookup>, Option<Lead>, u8),
+    Done,
+}
+
+/// Where a step leads.
+enum Next {
+    Verdict(Verdict),
+    Step(Step),
+}
+
+impl Ask {
+    /// Begins; requests that are none of the cache's business get their plan at once.
+    pub(crate) fn begin(mount: &Arc<Mount>, parts: &Parts) -> std::result::Result<Self, Plan> {
+        if !mount.settings.enabled {
+            return Err(Plan::Untouched);
+        }
+        let pass = |answered| Err(Plan::Pass(Arc::clone(mount), answered));
+        match parts.method {
+            Method::GET | Method::HEAD if policy::is_for_the_handler(&parts.headers) => {
+                return pass(Answered::Bypassed("conditional"));
+            }
+            Method::OPTIONS | Method::TRACE => return pass(Answered::Method),
+            _ => {}
+        }
+        let step = Step::Keying(mount.settings.sharing.partition(parts));
+        Ok(Self { mount: Arc::clone(mount), cx: Cx::of(&parts.extensions), step, until: None, boardings: 0 })
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, parts: &Parts) -> Poll<Verdict> {
+        loop {
+            let next = match &mut self.step {
+                Step::Keying(partition) => {
+                    let partition = ready!(Pin::new(partition).poll(cx));
+                    self.keyed(partition.ok().flatten(), parts)
+                }
+                Step::Waiting(_, landing) => {
+                    let landing = ready!(Pin::new(landing).poll(cx));
+                    self.landed(landing.ok().flatten(), parts)
+                }
+                Step::Checking(_, lookup, ..) => {
+                    let lookup = ready!(Pin::new(lookup).poll(cx));
+                    self.checked(lookup, parts)
+                }
+                Step::Done => unreachable!("polled again after the verdict"),
+            };
+            match next {
+                Next::Verdict(verdict) => return Poll::Ready(verdict),
+                Next::Step(step) => self.step = step,
+            }
+        }
+    }
+
+    fn keyed(&mut self, partition: Option<Arc<str>>, parts: &Parts) -> Next {
+        let settings = &self.mount.settings;
+        let is_anonymous = settings.sharing.is_private() && partition.is_none();
+        let url = place::of_request(parts, &settings.ignored).filter(|_| !is_anonymous);
+        let place = url.map(|url| Place::new(settings.name, partition, url));
+        if !policy::is_safe(&parts.method) {
+            let invalidate = Invalidate::new(&self.mount, &self.cx, place, place::host_of(parts));
+            return Next::Verdict(Verdict::Serve(Plan::Invalidate(Box::new(invalidate))));
+        }
+        match place {
+            None => self.pass(Answered::Bypassed(if is_anonymous { "no-partition" } else { "host" })),
+            // Neither can fill for others.
+            Some(place) if parts.method == Method::HEAD || Asked::of(&parts.headers).no_store => {
+                self.look(place, parts, None, 1)
+            }
+            Some(place) => self.board(place, parts),
+        }
+    }
+
+    /// Leads, or waits for who does; alone where waiting was in vain before.
+    fn board(&mut self, place: Place, parts: &Parts) -> Next {
+        let shared = &self.mount.cache.shared;
+        self.boardings += 1;
+        if self.boardings > BOARDINGS {
+            return self.look(place, parts, None, 1);
+        }
+        match shared.flights.board(&place) {
+            Boarding::Lead(lead) => self.look(place, parts, Some(lead), 1),
+            Boarding::Wait(_) if shared.is_uncacheable(&place) => self.look(place, parts, None, 1),
+            Boarding::Wait(passenger) => {
+                let until = *self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                Next::Step(Step::Waiting(place, StoreFuture::boxed(async move { Ok(landed(passenger, until).await) })))
+            }
+        }
+    }
+
+    fn look(&self, place: Place, parts: &Parts, lead: Option<Lead>, times: u8) -> Next {
+        let lookup = self.mount.cache.shared.store.lookup(&self.cx, &place, &parts.headers);
+        Next::Step(Step::Checking(place, lookup, lead, times))
+    }
+
+    fn landed(&mut self, landing: Option<Landing>, parts: &Parts) -> Next {
+        let Step::Waiting(place, _) = mem::replace(&mut self.step, Step::Done) else {
+            unreachable!("only who waited is told of a landing")
+        };
+        match landing {
+            None => self.pass(Answered::NotKept("collapse-timeout")),
+            Some(Landing::Shared(entry, was_stored)) => match self.share(&entry, was_stored, parts) {
+                Some((answered, now)) => Next::Verdict(Verdict::Answer { entry, answered, now }),
+                // Another variant, or too old for this request.
+                None => self.board(place, parts),
+            },
+            Some(Landing::Alone) => self.pass(Answered::NotKept("not-shareable")),
+            Some(Landing::Unavailable) => self.pass(Answered::Unavailable),
+            Some(Landing::Gone | Landing::Flying) => self.board(place, parts),
+        }
+    }
+
+    /// Whether this request may have what another one got, and what it is then.
+    fn share(&self, entry: &Entry, was_stored: bool, parts: &Parts) -> Option<(Answered, Timestamp)> {
+        let now = self.now();
+        let left = entry.left(now);
+        let answered = match () {
+            () if !entry.matches(&parts.headers) => return None,
+            // A stale entry is shared only after the handler has failed.
+            () if !entry.is_fresh(now) && now < entry.stale_until => Answered::Stale,
+            () if !self.may_reuse(entry, now, parts) => return None,
+            () if was_stored => Answered::Hit { left },
+            () => Answered::Collapsed,
+        };
+        Some((answered, now))
+    }
+
+    fn checked(&mut self, lookup: Result<Lookup>, parts: &Parts) -> Next {
+        let Step::Checking(place, _, lead, times) = mem::replace(&mut self.step, Step::Done) else {
+            unreachable!("only who looked is told of a result")
+        };
+        let now = self.now();
+        match lookup {
+            Ok(Lookup::Found(entry, _)) if self.may_reuse(&entry, now, parts) => {
+                let answered = Answered::Hit { left: entry.left(now) };
+                if let Some(lead) = lead {
+                    lead.land(Landing::Shared(Arc::clone(&entry), true));
+                }
+                Next::Verdict(Verdict::Answer { entry, answered, now })
+            }
+            Ok(Lookup::Again) if times < LOOKUPS => self.look(place, parts, lead, times + 1),
+            Ok(Lookup::Found(stale, ticket)) => self.miss(place, ticket, Some(stale), lead, parts),
+            Ok(Lookup::Miss(ticket)) => self.miss(place, ticket, None, lead, parts),
+            // A store that cannot make up its mind is one that does not answer.
+            Ok(Lookup::Again) | Err(_) => {
+                if let Some(lead) = lead {
+                    lead.land(Landing::Unavailable);
+                }
+                self.pass(Answered::Unavailable)
+            }
+        }
+    }
+
+    fn miss(&self, place: Place, ticket: Ticket, stale: Option<Arc<Entry>>, lead: Option<Lead>, parts: &Parts) -> Next {
+        if policy::is_only_if_cached(self.mount.settings.policy, &parts.headers) {
+            return Next::Verdict(Verdict::OnlyIfCached);
+        }
+        if parts.method == Method::HEAD {
+            return self.pass(Answered::NotKept("head"));
+        }
+        let fill = Fill {
+            mount: Arc::clone(&self.mount),
+            cx: self.cx.clone(),
+            place,
+            ticket,
+            stale,
+            lead,
+            asked: Asked::of(&parts.headers),
+            request: parts.headers.clone(),
+        };
+        Next::Verdict(Verdict::Serve(Plan::Fill(Box::new(fill))))
+    }
+
+    fn may_reuse(&self, entry: &Entry, now: Timestamp, parts: &Parts) -> bool {
+        let policy = self.mount.settings.policy;
+        entry.is_fresh(now) && policy::reuse(policy, &parts.headers, entry.age(now), entry.left(now)) == Reuse::Yes
+    }
+
+    fn now(&self) -> Timestamp {
+        self.mount.cache.shared.store.now(&self.cx)
+    }
+
+    fn pass(&self, answered: Answered) -> Next {
+        Next::Verdict(Verdict::Serve(Plan::Pass(Arc::clone(&self.mount), answered)))
+    }
+}

@@ -1,0 +1,309 @@
+//! Everything after the handler: keep its response, serve a stale one instead, or purge what it changed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_LOCATION, ETAG, LOCATION, VARY},
+    request,
+};
+use http_body::Body;
+use sha2::{Digest, Sha256};
+
+use super::{
+    CacheHint, Entry, Place, Purge, Purged, ResponseBody, Stored, Tag, Tags, Ticket,
+    answer::{Answer, complete_control},
+    body::Tee,
+    flight::{Landing, Lead},
+    handle::Mount,
+    outcome::Answered,
+    place,
+    policy::{self, Asked, Refusal, Span, Terms},
+    vary,
+};
+use crate::{Cx, StoreFuture, background::Background, clock::Timestamp, request_key::push_hex};
+
+/// What becomes of the handler's response.
+pub(crate) enum Plan {
+    /// The layer is off.
+    Untouched,
+    Pass(Arc<Mount>, Answered),
+    Fill(Box<Fill>),
+    Invalidate(Box<Invalidate>),
+}
+
+impl Plan {
+    /// A fill asks for a whole response; whether the client has it already is seen on the next hit.
+    pub(crate) fn prepare(&self, request: &mut request::Parts) {
+        if let Self::Fill(_) = self {
+            for name in policy::VALIDATORS {
+                request.headers.remove(name);
+            }
+        }
+    }
+}
+
+/// An unsafe request: what it changed is purged before its response leaves (RFC 9111, 4.4).
+pub(crate) struct Invalidate {
+    mount: Arc<Mount>,
+    cx: Cx,
+    place: Option<Place>,
+    host: String,
+}
+
+impl Invalidate {
+    pub(crate) fn new(mount: &Arc<Mount>, cx: &Cx, place: Option<Place>, host: String) -> Self {
+        Self { mount: Arc::clone(mount), cx: cx.clone(), place, host }
+    }
+
+    /// The purge, if the response is no error.
+    pub(crate) fn purge(&self, status: StatusCode, headers: &HeaderMap) -> Option<StoreFuture<Purged>> {
+        let own = self.place.as_ref().filter(|_| status.is_success() || status.is_redirection())?;
+        let ignored = &self.mount.settings.ignored;
+        let told = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
+        let others = told.filter_map(|location| place::of_location(location, &self.host, ignored));
+        let others = others.map(|url| Place::new(own.name(), own.partition().map(Into::into), url));
+        let places = std::iter::once(own.clone()).chain(others).collect();
+        let shared = &self.mount.cache.shared;
+        let purging = shared.store.purge(&aftermath(&self.cx), Purge::Places(places));
+        shared.flights.scatter();
+        Some(purging)
+    }
+
+    pub(crate) fn finish(&self, headers: &mut HeaderMap) {
+        if self.place.is_some() {
+            self.mount.cache.shared.flights.scatter();
+        }
+        self.mount.report(Answered::Method, headers);
+    }
+}
+
+impl Mount {
+    /// Counts an answer and says it in the header.
+    pub(crate) fn report(&self, answered: Answered, headers: &mut HeaderMap) {
+        self.cache.shared.counters.add(self.settings.name, answered.outcome());
+        answered.write(headers);
+    }
+}
+
+/// What comes after the handler has a deadline of its own: the request's budget may be spent.
+fn aftermath(cx: &Cx) -> Cx {
+    cx.now().map_or_else(Cx::new, |now| Cx::new().at(now))
+}
+
+/// A miss that the handler is asked about.
+pub(crate) struct Fill {
+    pub(crate) mount: Arc<Mount>,
+    pub(crate) cx: Cx,
+    pub(crate) place: Place,
+    pub(crate) ticket: Ticket,
+    pub(crate) stale: Option<Arc<Entry>>,
+    pub(crate) lead: Option<Lead>,
+    pub(crate) asked: Asked,
+    pub(crate) request: HeaderMap,
+}
+
+/// The handler's response, decided to be kept when its body is whole.
+pub(crate) struct Keep {
+    fill: Box<Fill>,
+    status: StatusCode,
+    headers: HeaderMap,
+    span: Span,
+    stored: Timestamp,
+    tags: Tags,
+}
+
+/// More tags than this on one response are a mistake: it would be checked against all of them on every hit.
+const MAX_TAGS: usize = 64;
+
+impl Fill {
+    /// The stale response that stands in for a failed handler, if it may; those who wait get it too.
+    pub(crate) fn rescue<B>(&mut self) -> Option<Response<ResponseBody<B>>> {
+        let now = self.now();
+        let Some(entry) = self.stale.take().filter(|entry| now < entry.stale_until) else {
+            self.give_up(false);
+            return None;
+        };
+        if let Some(lead) = self.lead.take() {
+            lead.land(Landing::Shared(Arc::clone(&entry), true));
+        }
+        let answer = Answer { entry: &entry, settings: &self.mount.settings, answered: Answered::Stale, now };
+        self.mount.cache.shared.counters.add(self.mount.settings.name, Answered::Stale.outcome());
+        Some(answer.to(&Method::GET, &self.request).map(ResponseBody::full))
+    }
+
+    /// The handler's response on its way: teed where it may be kept.
+    pub(crate) fn respond<B: Body<Data = Bytes>>(
+        mut self: Box<Self>,
+        response: Response<B>,
+    ) -> Response<ResponseBody<B>> {
+        let rescued = if response.status().is_server_error() { self.rescue() } else { None };
+        if let Some(stale) = rescued {
+            return stale;
+        }
+        let (mut parts, body) = response.into_parts();
+        let hint: CacheHint = parts.extensions.remove().unwrap_or_default();
+        self.announce_vary(&mut parts.headers);
+        let now = self.now();
+        let decided = self.decide(&hint, parts.status, &parts.headers, now, &body);
+        let span = decided.unwrap_or_default();
+        let kept = policy::stored_headers(&parts.headers);
+        complete_control(&mut parts.headers, &self.mount.settings, span.initial_age, span.fresh_for);
+        let mount = Arc::clone(&self.mount);
+        let (answered, body) = match decided {
+            Err(why) => (Answered::Refused(why), self.refuse(parts.status, body)),
+            Ok(span) => {
+                let answered = Answered::Kept { instead_of_stale: self.stale.is_some() };
+                let declared = declared_length(&parts.headers, &body);
+                let keep = self.keep(parts.status, kept, span, now, &hint);
+                (answered, ResponseBody::teed(body, Tee::new(Box::new(keep), declared)))
+            }
+        };
+        mount.report(answered, &mut parts.headers);
+        Response::from_parts(parts, body)
+    }
+
+    fn decide<B: Body>(
+        &self,
+        hint: &CacheHint,
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: Timestamp,
+        body: &B,
+    ) -> Result<Span, Refusal> {
+        let settings = &self.mount.settings;
+        let terms = Terms {
+            policy: settings.policy,
+            is_private: settings.sharing.is_private(),
+            ttl: settings.ttl,
+            also: &settings.also,
+            stale_if_error: settings.stale_if_error,
+            hint_ttl: hint.ttl,
+        };
+        if hint.no_store || hint.tags.len() + settings.tags.len() > MAX_TAGS {
+            return Err(Refusal::NoStore);
+        }
+        let most = u64::try_from(settings.max_body).unwrap_or(u64::MAX);
+        if declared_length(headers, body).is_some_and(|length| length > most) || body.size_hint().lower() > most {
+            return Err(Refusal::TooLarge);
+        }
+        if vary::names_of(headers).is_none() {
+            return Err(Refusal::VaryAny);
+        }
+        policy::decide(&terms, self.asked, status, headers, now)
+    }
+
+    /// Nobody waits for what cannot be kept, now and for a while.
+    fn refuse<B>(mut self: Box<Self>, status: StatusCode, body: B) -> ResponseBody<B> {
+        self.give_up(!status.is_server_error());
+        ResponseBody::inner(body)
+    }
+
+    /// Only who leads marks a URL: a client's own `no-store` says nothing about it.
+    fn give_up(&mut self, is_lasting: bool) {
+        if let Some(lead) = self.lead.take() {
+            if is_lasting {
+                self.mount.cache.shared.mark(&self.place, true);
+            }
+            lead.land(Landing::Alone);
+        }
+    }
+
+    fn keep(
+        self: Box<Self>,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        span: Span,
+        now: Timestamp,
+        hint: &CacheHint,
+    ) -> Keep {
+        policy::complete_date(&mut headers, now);
+        let settings = &self.mount.settings;
+        let own = [Tag::of_name(settings.name)].into_iter();
+        let own = own.chain(self.place.partition().map(|partition| Tag::of_partition(settings.name, partition)));
+        let own: Vec<Tag> = own.collect();
+        let tags = Tags::new(own.iter().chain(&settings.tags).chain(&hint.tags));
+        Keep { fill: self, status, headers, span, stored: now, tags }
+    }
+
+    /// What the layer chooses by, beside what the handler says.
+    fn announce_vary(&self, headers: &mut HeaderMap) {
+        for name in &self.mount.settings.vary_on {
+            headers.append(VARY, HeaderValue::from_name(name.clone()));
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.mount.cache.shared.store.now(&self.cx)
+    }
+}
+
+impl Keep {
+    pub(crate) fn max_body(&self) -> usize {
+        self.fill.mount.settings.max_body
+    }
+
+    /// The body is whole: the response is kept, and shared with those who wait.
+    pub(crate) fn finish(mut self, body: Bytes) {
+        self.complete_etag(&body);
+        let Self { mut fill, status, headers, span, stored, tags } = self;
+        let names = vary::names_of(&headers).unwrap_or_default();
+        let fresh_until = stored + span.fresh_for;
+        let entry = Arc::new(Entry {
+            status,
+            variant: vary::select(&names, &fill.request),
+            headers,
+            body,
+            stored,
+            initial_age: span.initial_age,
+            fresh_until,
+            stale_until: fresh_until + span.stale_for,
+            tags,
+            stamp: fill.ticket.stamp,
+        });
+        let shared = &fill.mount.cache.shared;
+        let mut storing = shared.store.store(&aftermath(&fill.cx), &fill.place, &fill.ticket, Arc::clone(&entry));
+        let stored = storing.take_ready();
+        let is_refused = matches!(stored, Some(Ok(Stored::Refused)));
+        if stored.is_none() {
+            complete(&shared.background, storing);
+        }
+        shared.mark(&fill.place, false);
+        if let Some(lead) = fill.lead.take() {
+            lead.land(if is_refused { Landing::Gone } else { Landing::Shared(entry, false) });
+        }
+    }
+
+    /// The body came out too long.
+    pub(crate) fn overflow(mut self) {
+        self.fill.give_up(true);
+    }
+
+    /// One client's copy can be asked about by its tag: made from the body where the handler made none.
+    fn complete_etag(&mut self, body: &Bytes) {
+        let is_ours = self.fill.mount.settings.sharing.is_private() && self.status == StatusCode::OK;
+        if is_ours && !self.headers.contains_key(ETAG) {
+            let mut tag = String::from("\"");
+            push_hex(&mut tag, &Sha256::digest(body)[..16]);
+            tag.push('"');
+            self.headers.insert(ETAG, HeaderValue::try_from(tag).expect("hexadecimal digits are visible ascii"));
+        }
+    }
+}
+
+/// Sees the storing through: the body is about to be dropped, and a command whose caller is gone may not be sent. Where
+/// too much waits already, the entry is not kept.
+fn complete(background: &Background, storing: StoreFuture<Stored>) {
+    background.push(async move {
+        if let Err(error) = storing.await {
+            tracing::debug!(%error, "a response was not kept");
+        }
+    });
+}
+
+/// How long the body says it is: by its field, else by what it knows of itself.
+fn declared_length<B: Body>(headers: &HeaderMap, body: &B) -> Option<u64> {
+    let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    told.or_else(|| body.size_hint().exact())
+}

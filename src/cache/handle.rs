@@ -1,0 +1,208 @@
+//! The handle: makes layers, purges, counts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::Uri;
+use moka::sync::Cache;
+
+use super::{
+    CacheLayer, CacheStats, CacheStore, Place, Purge, Purged, Tag,
+    flight::Flights,
+    outcome::Counters,
+    place,
+    settings::{Settings, Sharing},
+};
+use crate::{Cx, Error, Key, Result, UserId, background::Background};
+
+/// Makes cache layers and purges what they stored. Cheap to clone; clones share everything.
+///
+/// Who shares a response is the constructor: [`public`](Self::public), [`per_user`](Self::per_user) or
+/// [`per`](Self::per). A name stands in keys and metrics, and is what [`purge_name`](Self::purge_name) takes.
+///
+/// **When Redis is down** purges are kept and replayed before the cache is used again: see [`Purged`].
+///
+/// ```
+/// use std::time::Duration;
+/// use towerkeep::{cache::{MemoryCacheStore, Purged, ResponseCache}, clock::Clock};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let cache = ResponseCache::new(MemoryCacheStore::new(Clock::system()));
+/// let layer = cache.per_user("bookmarks").ttl(Duration::from_secs(60));
+/// assert_eq!(cache.purge_user("bookmarks", 7).await, Purged::Everywhere);
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ResponseCache {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn CacheStore>,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) counters: Counters,
+    /// URLs whose last response could not be kept: nobody waits for those.
+    uncacheable: Cache<Place, ()>,
+    /// Sees fills through to the store.
+    pub(crate) background: Background,
+    registry: Mutex<Registry>,
+}
+
+/// What one mounted layer works with.
+pub(crate) struct Mount {
+    pub(crate) settings: Settings,
+    pub(crate) cache: ResponseCache,
+}
+
+#[derive(Default)]
+struct Registry {
+    caches: BTreeMap<&'static str, Mounted>,
+    twice: BTreeSet<&'static str>,
+}
+
+struct Mounted {
+    debug: String,
+    ignored: Vec<Box<str>>,
+    is_private: bool,
+}
+
+/// After so long an uncacheable URL is looked at as if for the first time.
+const UNCACHEABLE: Duration = Duration::from_secs(10);
+
+impl ResponseCache {
+    /// A cache over `store`; from a `Keep` it is `keep.cache()`.
+    pub fn new(store: impl CacheStore) -> Self {
+        Self::over(store, Background::default())
+    }
+
+    /// A cache whose fills go through this queue.
+    pub(crate) fn over(store: impl CacheStore, background: Background) -> Self {
+        let uncacheable = Cache::builder().max_capacity(10_000).time_to_live(UNCACHEABLE).build();
+        let shared = Shared {
+            store: Arc::new(store),
+            flights: Arc::default(),
+            counters: Counters::default(),
+            uncacheable,
+            background,
+            registry: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Caches responses that everybody may see. The handler must not look at who is asking.
+    pub fn public(&self, name: &'static str) -> CacheLayer {
+        CacheLayer::new(self.clone(), Settings::new(name, Sharing::Everybody))
+    }
+
+    /// Caches responses for each user apart; anonymous requests, and users who cannot be proven now, pass.
+    pub fn per_user(&self, name: &'static str) -> CacheLayer {
+        CacheLayer::new(self.clone(), Settings::new(name, Sharing::PerUser))
+    }
+
+    /// Caches responses for each value of `key` apart; requests without one pass.
+    pub fn per(&self, name: &'static str, key: Key) -> CacheLayer {
+        CacheLayer::new(self.clone(), Settings::new(name, Sharing::Per(key)))
+    }
+
+    /// Forgets the responses that have any of these tags.
+    pub async fn purge_tags<T: Into<Tag>>(&self, tags: impl IntoIterator<Item = T>) -> Purged {
+        self.purge(Purge::Tags(tags.into_iter().map(Into::into).collect())).await
+    }
+
+    /// Forgets a user's responses in the `per_user` cache `name`.
+    pub async fn purge_user(&self, name: &str, user: impl fmt::Display) -> Purged {
+        let tag = Tag::of_partition(name, UserId::new(user).as_str());
+        self.purge(Purge::Tags(vec![tag])).await
+    }
+
+    /// Forgets all responses of one cache.
+    pub async fn purge_name(&self, name: &str) -> Purged {
+        self.purge(Purge::Tags(vec![Tag::of_name(name)])).await
+    }
+
+    /// Forgets everything.
+    pub async fn purge_all(&self) -> Purged {
+        self.purge(Purge::All).await
+    }
+
+    /// Forgets a URL, host included (`https://shop.example/items?page=2`), in all `public` caches mounted so far. What
+    /// lies in partitions is forgotten by user, tag or name.
+    pub async fn purge_url(&self, url: &Uri) -> Purged {
+        if url.authority().is_none() {
+            tracing::warn!("purge_url without a host forgets only what was asked for without one");
+        }
+        let places = {
+            let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
+            let public = registry.caches.iter().filter(|(_, mounted)| !mounted.is_private);
+            public.map(|(name, cache)| Place::new(name, None, place::of_uri(url, &cache.ignored))).collect()
+        };
+        self.purge(Purge::Places(places)).await
+    }
+
+    async fn purge(&self, purge: Purge) -> Purged {
+        let purging = self.shared.store.purge(&Cx::new(), purge);
+        self.shared.flights.scatter();
+        let purged = purging.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a purge of the response cache is lost");
+            Purged::Pending
+        });
+        // Once more: what boarded between the call and the answer may have been under way before it counted.
+        self.shared.flights.scatter();
+        purged
+    }
+
+    /// How often each outcome was, in this process.
+    pub fn stats(&self) -> CacheStats {
+        self.shared.counters.read()
+    }
+
+    /// Whether every name stands for one cache; call it when all layers are mounted.
+    ///
+    /// # Errors
+    /// Invalid, naming the caches that are mounted twice with different settings.
+    pub fn verify(&self) -> Result<()> {
+        let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        if registry.twice.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = registry.twice.iter().copied().collect();
+        Err(Error::invalid(format!(
+            "different caches of one name: {}; give each its own name, or the same settings",
+            names.join(", ")
+        )))
+    }
+
+    pub(crate) fn note(&self, settings: &Settings) {
+        let mut registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let debug = format!("{settings:?}");
+        let (ignored, is_private) = (settings.ignored.clone(), settings.sharing.is_private());
+        let first =
+            registry.caches.entry(settings.name).or_insert(Mounted { debug: debug.clone(), ignored, is_private });
+        if first.debug != debug {
+            registry.twice.insert(settings.name);
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn is_uncacheable(&self, place: &Place) -> bool {
+        self.uncacheable.contains_key(place)
+    }
+
+    pub(crate) fn mark(&self, place: &Place, is_uncacheable: bool) {
+        if is_uncacheable {
+            self.uncacheable.insert(place.clone(), ());
+        } else {
+            self.uncacheable.invalidate(place);
+        }
+    }
+}
+
+impl fmt::Debug for ResponseCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseCache").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! The layer and its knobs.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, StatusCode};
+use tower_layer::Layer;
+
+use super::{CachePolicy, CacheService, ResponseCache, Tag, handle::Mount, settings::Settings};
+
+/// Caches the responses of the service inside of it; made by [`ResponseCache`].
+///
+/// Mount it inside of the session layer where it is `per_user`, and inside of compression, so that entries are
+/// stored plain.
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until it is mounted"]
+pub struct CacheLayer {
+    cache: ResponseCache,
+    settings: Settings,
+}
+
+impl CacheLayer {
+    pub(crate) fn new(cache: ResponseCache, settings: Settings) -> Self {
+        Self { cache, settings }
+    }
+
+    /// How long a response is fresh that says nothing itself, for 200, 203, 204, 301 and 308. Defaults to not at
+    /// all: then only what has `Cache-Control` or `Expires` is stored.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.settings.ttl = Some(ttl);
+        self
+    }
+
+    /// How long clients may keep a response that has no `Cache-Control` itself. Defaults to `private, no-cache` (ask
+    /// each time, get 304) for `per_user` and `per`, and to nothing for `public`.
+    pub fn client_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.client_ttl = Some(ttl);
+        self
+    }
+
+    /// Serves a response this long past its freshness when the handler answers 5xx or fails. Defaults to not at
+    /// all; the response's own `stale-if-error` counts first, and `must-revalidate` forbids it.
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.settings.stale_if_error = Some(window);
+        self
+    }
+
+    /// Keeps responses of `status` too, for `ttl` where they say nothing themselves. 206, 304 and 429 never are.
+    pub fn also_cache(mut self, status: StatusCode, ttl: Duration) -> Self {
+        self.settings.also.push((status, ttl));
+        self
+    }
+
+    /// Tags for every response: `["trending"]`, or pairs like `[("shop", 7)]`.
+    pub fn tags<T: Into<Tag>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.settings.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// Chooses by this request field too, and says so in `Vary`.
+    pub fn vary_on(mut self, name: HeaderName) -> Self {
+        self.settings.vary_on.push(name);
+        self
+    }
+
+    /// Query parameters that change nothing: `["utm_source"]`.
+    pub fn ignore_query<T: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        self.settings.ignored.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Keeps bodies up to so many bytes; longer ones stream through. Defaults to 1 MiB, which is also the most.
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.settings.max_body = bytes.min(super::MAX_BODY);
+        self
+    }
+
+    /// Which freedoms of RFC 9111 are used. Defaults to [`CachePolicy::shared`].
+    pub fn policy(mut self, policy: CachePolicy) -> Self {
+        self.settings.policy = policy;
+        self
+    }
+
+    /// Whether it does anything; off, requests pass untouched. Defaults to on.
+    pub fn enabled(mut self, on: bool) -> Self {
+        self.settings.enabled = on;
+        self
+    }
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = CacheService<S>;
+    fn layer(&self, inner: S) -> CacheService<S> {
+        self.cache.note(&self.settings);
+        CacheService::new(inner, Arc::new(Mount { settings: self.settings.clone(), cache: self.cache.clone() }))
+    }
+}

@@ -1,0 +1,179 @@
+//! Which entry a request speaks of: the cache's name, the partition, and a hash of host, path and query.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Uri, header::HOST, request::Parts};
+use sha2::{Digest, Sha256};
+
+use crate::key::Keyspace;
+
+/// Where the responses of one URL lie.
+///
+/// 1. The URL is the host in lower case, the path, and the query: without ignored parameters, the others ordered by
+///    name (values of one name keep their order). 128 bits of its SHA-256 stand in keys.
+/// 2. The scheme does not count, because a proxy ends TLS. `X-Forwarded-*` never counts.
+/// 3. A partition keeps one user's or one key's responses from all others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    name: &'static str,
+    partition: Option<Arc<str>>,
+    url: [u8; 16],
+}
+
+impl Place {
+    /// The place of `url` in the cache `name`.
+    pub fn new(name: &'static str, partition: Option<Arc<str>>, url: [u8; 16]) -> Self {
+        Self { name, partition, url }
+    }
+
+    /// The cache's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The user or key that the responses are for; nothing for those that everybody shares.
+    pub fn partition(&self) -> Option<&str> {
+        self.partition.as_deref()
+    }
+
+    /// The hash of host, path and query.
+    pub fn url(&self) -> [u8; 16] {
+        self.url
+    }
+
+    /// The key that all keys of this place begin with: `tk:cache:{name}:{partition}:{hash}`.
+    pub fn key(&self, keys: &Keyspace) -> String {
+        let mut hash = String::with_capacity(32);
+        crate::request_key::push_hex(&mut hash, &self.url);
+        match &self.partition {
+            None => keys.cache_public(self.name, &hash),
+            Some(partition) => keys.cache_private(self.name, partition, &hash),
+        }
+    }
+}
+
+/// The hash of a request's URL; `None` where the host is told twice.
+pub(crate) fn of_request(parts: &Parts, ignored: &[Box<str>]) -> Option<[u8; 16]> {
+    let uri = original(parts);
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => host(&parts.headers)?,
+    };
+    Some(hash(host, uri, ignored))
+}
+
+/// The hash of a URL that names its host.
+pub(crate) fn of_uri(uri: &Uri, ignored: &[Box<str>]) -> [u8; 16] {
+    hash(uri.authority().map_or("", |authority| authority.as_str()), uri, ignored)
+}
+
+/// The hash of `location`, absolute or a path, as seen from a request; `None` for other hosts (RFC 9111, 4.4).
+pub(crate) fn of_location(location: &str, own_host: &str, ignored: &[Box<str>]) -> Option<[u8; 16]> {
+    let uri: Uri = location.parse().ok()?;
+    match uri.authority() {
+        Some(authority) if !authority.as_str().eq_ignore_ascii_case(own_host) => None,
+        None if !location.starts_with('/') => None,
+        _ => Some(hash(own_host, &uri, ignored)),
+    }
+}
+
+/// The host that a request asks; empty where it names none.
+pub(crate) fn host_of(parts: &Parts) -> String {
+    let authority = original(parts).authority().map(http::uri::Authority::as_str);
+    authority.or_else(|| host(&parts.headers)).unwrap_or_default().to_owned()
+}
+
+fn host(headers: &HeaderMap) -> Option<&str> {
+    let mut lines = headers.get_all(HOST).iter();
+    let first = lines.next().map_or(Some(""), |host| host.to_str().ok());
+    first.filter(|_| lines.next().is_none())
+}
+
+/// The URL as the client wrote it: a nested axum router shows its routes a part of the path only, and two routers
+/// would share their entries.
+fn original(parts: &Parts) -> &Uri {
+    #[cfg(feature = "axum")]
+    if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
+        return &original.0;
+    }
+    &parts.uri
+}
+
+fn hash(host: &str, uri: &Uri, ignored: &[Box<str>]) -> [u8; 16] {
+    let mut sum = Sha256::new();
+    // A host has no slash and a path no question mark, so the three never run into each other.
+    sum.update(host.to_ascii_lowercase());
+    sum.update(if uri.path().starts_with('/') { "" } else { "/" });
+    sum.update(uri.path());
+    let mut pairs: Vec<&str> = uri.query().unwrap_or_default().split('&').collect();
+    pairs.retain(|pair| !pair.is_empty() && !ignored.iter().any(|name| **name == *name_of(pair)));
+    pairs.sort_by_key(|pair| name_of(pair));
+    for (n, pair) in pairs.iter().enumerate() {
+        sum.update(if n == 0 { "?" } else { "&" });
+        sum.update(pair);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&sum.finalize()[..16]);
+    short
+}
+
+fn name_of(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(uri: &str, host: Option<&str>, ignored: &[&str]) -> Option<[u8; 16]> {
+        let mut builder = http::Request::builder().uri(uri);
+        if let Some(host) = host {
+            builder = builder.header(HOST, host);
+        }
+        let ignored: Vec<Box<str>> = ignored.iter().map(|name| (*name).into()).collect();
+        of_request(&builder.body(()).expect("a request").into_parts().0, &ignored)
+    }
+
+    #[test]
+    fn the_query_is_ordered_by_name_and_without_ignored_parameters() {
+        assert_eq!(at("/a?y=2&x=1", None, &[]), at("/a?x=1&y=2", None, &[]));
+        assert_ne!(at("/a?x=1&x=2", None, &[]), at("/a?x=2&x=1", None, &[]));
+        assert_eq!(at("/a?x=1&utm=9", None, &["utm"]), at("/a?x=1", None, &[]));
+        assert_eq!(at("/a?", None, &[]), at("/a", None, &[]));
+        assert_ne!(at("/a?utmost=1", None, &["utm"]), at("/a", None, &[]));
+    }
+
+    #[test]
+    fn hosts_differ_and_ignore_case() {
+        assert_eq!(at("/a", Some("A.example"), &[]), at("http://a.EXAMPLE/a", None, &[]));
+        assert_ne!(at("/a", Some("a.example"), &[]), at("/a", Some("b.example"), &[]));
+    }
+
+    #[test]
+    fn two_hosts_are_no_host() {
+        let request =
+            http::Request::builder().uri("/").header(HOST, "a").header(HOST, "b").body(()).expect("a request");
+        assert_eq!(of_request(&request.into_parts().0, &[]), None);
+    }
+
+    /// RFC 9111, 4.4: only URIs of the same origin are invalidated.
+    #[test]
+    fn locations_of_other_hosts_are_left_alone() {
+        assert_eq!(of_location("/a?x=1", "me", &[]), at("/a?x=1", Some("me"), &[]));
+        assert_eq!(of_location("https://me/a", "me", &[]), at("/a", Some("me"), &[]));
+        assert_eq!(of_location("https://you/a", "me", &[]), None);
+        assert_eq!(of_location("a", "me", &[]), None);
+    }
+
+    #[test]
+    fn keys_are_the_documented_ones() {
+        let keys = Keyspace::default();
+        let hash = [0x9f; 16];
+        let hex = "9f".repeat(16);
+        assert_eq!(
+            Place::new("search", Some("1234".into()), hash).key(&keys),
+            format!("tk:cache:search:1234:{{{hex}}}")
+        );
+        assert_eq!(Place::new("time", None, hash).key(&keys), format!("tk:cache:time:public:{{{hex}}}"));
+    }
+}

@@ -1,0 +1,91 @@
+//! Conditional requests answered from a stored response (RFC 9110, 13; RFC 9111, 4.3.2).
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{
+        CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY,
+    },
+};
+
+use super::{directives::list, freshness::date};
+
+/// What a 304 carries of the stored response (RFC 9110, 15.4.5).
+const KEPT: [HeaderName; 6] = [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY];
+/// Asked for the client's own copy; a fill asks without them, so that it gets a whole response.
+pub(crate) const VALIDATORS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
+
+/// Whether the client's copy is the stored one: 304.
+///
+/// `If-None-Match` is compared weakly and hides `If-Modified-Since` (RFC 9110, 13.2.2).
+pub(crate) fn is_not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    if request.contains_key(IF_NONE_MATCH) {
+        let etag = stored.get(ETAG).map(|etag| opaque(etag.as_bytes()));
+        return list(request, &IF_NONE_MATCH).any(|asked| asked == b"*" || Some(opaque(asked)) == etag);
+    }
+    match (date(request, &IF_MODIFIED_SINCE), date(stored, &LAST_MODIFIED)) {
+        (Some(asked), Some(changed)) => changed <= asked,
+        _ => false,
+    }
+}
+
+/// Whether only the handler can answer: preconditions of its own, and ranges.
+pub(crate) fn is_for_the_handler(request: &HeaderMap) -> bool {
+    [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| request.contains_key(name))
+}
+
+/// The fields of a 304, out of those of the stored response.
+pub(crate) fn not_modified_headers(stored: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(KEPT.len() + 2);
+    for name in KEPT {
+        for value in stored.get_all(&name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers
+}
+
+fn opaque(etag: &[u8]) -> &[u8] {
+    etag.strip_prefix(b"W/").unwrap_or(etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let line =
+            |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().expect("a value"));
+        lines.iter().map(line).collect()
+    }
+
+    /// RFC 9110, 13.1.2: the weak comparison, `*`, and lists.
+    #[test]
+    fn entity_tags_match_weakly() {
+        let stored = headers(&[("etag", "\"a,b\"")]);
+        for asked in ["\"a,b\"", "W/\"a,b\"", "\"x\", \"a,b\"", "*"] {
+            assert!(is_not_modified(&headers(&[("if-none-match", asked)]), &stored), "{asked}");
+        }
+        for asked in ["\"x\"", "a,b", ""] {
+            assert!(!is_not_modified(&headers(&[("if-none-match", asked)]), &stored), "{asked}");
+        }
+    }
+
+    /// RFC 9110, 13.2.2: with If-None-Match the date is ignored.
+    #[test]
+    fn an_entity_tag_hides_the_date() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let stored = headers(&[("etag", "\"a\""), ("last-modified", date)]);
+        assert!(is_not_modified(&headers(&[("if-modified-since", date)]), &stored));
+        assert!(!is_not_modified(&headers(&[("if-modified-since", date), ("if-none-match", "\"x\"")]), &stored));
+        assert!(!is_not_modified(&headers(&[("if-modified-since", "yesterday")]), &stored));
+    }
+
+    /// RFC 9110, 15.4.5: no representation fields in a 304.
+    #[test]
+    fn a_304_carries_no_content_fields() {
+        let stored = headers(&[("etag", "\"a\""), ("content-type", "text/plain"), ("content-length", "3")]);
+        let kept = not_modified_headers(&stored);
+        assert!(kept.contains_key(ETAG) && kept.len() == 1);
+    }
+}

@@ -1,0 +1,164 @@
+//! May this response be stored, and for how long (RFC 9111, 3).
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, SET_COOKIE, VARY},
+};
+
+use super::{
+    CachePolicy,
+    directives::{Directives, list},
+    freshness,
+};
+use crate::{clock::Timestamp, outcome::outcomes};
+
+/// What of a request still counts when its response comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) no_store: bool,
+    pub(crate) authorization: bool,
+}
+
+impl Asked {
+    pub(crate) fn of(request: &HeaderMap) -> Self {
+        Self { no_store: Directives::of(request).no_store, authorization: request.contains_key(AUTHORIZATION) }
+    }
+}
+
+/// What the layer, and the handler's hint, say where the response says nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    pub(crate) policy: CachePolicy,
+    /// The entry is for one user or key only.
+    pub(crate) is_private: bool,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) also: &'a [(StatusCode, Duration)],
+    pub(crate) stale_if_error: Option<Duration>,
+    /// The handler's word about our cache alone.
+    pub(crate) hint_ttl: Option<Duration>,
+}
+
+/// How long a response serves, counted from the moment it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) initial_age: Duration,
+    pub(crate) fresh_for: Duration,
+    /// After that, if the handler fails.
+    pub(crate) stale_for: Duration,
+}
+
+outcomes! {
+    /// Why a response is not stored.
+    pub(crate) enum Refusal {
+        /// 206, 304, 429 and interim responses.
+        Status => "status",
+        /// `no-store`, of either side.
+        NoStore => "no-store",
+        /// `no-cache`: it would have to be asked for each time.
+        NoCache => "no-cache",
+        /// `private` in a cache that everybody shares.
+        Private => "private",
+        /// The request had `Authorization` and the response does not allow to share it.
+        Authorization => "authorization",
+        /// It sets a cookie.
+        SetCookie => "set-cookie",
+        /// `Vary: *`.
+        VaryAny => "vary-any",
+        /// Its body is longer than the cache keeps.
+        TooLarge => "too-large",
+        /// It is not fresh for any time.
+        NotFresh => "not-fresh",
+    }
+}
+
+/// Decides by status, directives and freshness; the numbers are what a hit is compared with.
+pub(crate) fn decide(
+    terms: &Terms<'_>,
+    asked: Asked,
+    status: StatusCode,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Span, Refusal> {
+    let said = Directives::of(headers);
+    refuse(terms, asked, status, headers, &said)?;
+    let initial_age = freshness::initial_age(headers, now);
+    let lifetime = lifetime(terms, status, headers, &said, now).ok_or(Refusal::NotFresh)?;
+    let fresh_for = lifetime.saturating_sub(initial_age);
+    if fresh_for.is_zero() {
+        return Err(Refusal::NotFresh);
+    }
+    // s-maxage implies proxy-revalidate (RFC 9111, 5.2.2.10); with either nothing stale may be served.
+    let may_be_stale = !said.must_revalidate && (terms.is_private || said.s_maxage.is_none());
+    let stale_for = said.stale_if_error.or(terms.stale_if_error).filter(|_| may_be_stale).unwrap_or_default();
+    Ok(Span { initial_age, fresh_for, stale_for })
+}
+
+fn refuse(
+    terms: &Terms<'_>,
+    asked: Asked,
+    status: StatusCode,
+    headers: &HeaderMap,
+    said: &Directives,
+) -> Result<(), Refusal> {
+    let is_rfc = terms.policy == CachePolicy::rfc();
+    let shares_authorized = said.public || said.must_revalidate || said.s_maxage.is_some();
+    if !is_storable(status) || said.must_understand && !is_understood(status) {
+        Err(Refusal::Status)
+    } else if said.no_store && !said.must_understand || asked.no_store {
+        Err(Refusal::NoStore)
+    } else if said.no_cache {
+        Err(Refusal::NoCache)
+    } else if said.private && !terms.is_private {
+        Err(Refusal::Private)
+    } else if asked.authorization && !terms.is_private && !shares_authorized {
+        Err(Refusal::Authorization)
+    } else if headers.contains_key(SET_COOKIE) && !is_rfc {
+        Err(Refusal::SetCookie)
+    } else if list(headers, &VARY).any(|name| name == b"*") {
+        Err(Refusal::VaryAny)
+    } else {
+        Ok(())
+    }
+}
+
+/// The handler's hint, then what the response states, then what the layer says.
+fn lifetime(
+    terms: &Terms<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    said: &Directives,
+    now: Timestamp,
+) -> Option<Duration> {
+    let also = || terms.also.iter().find(|(also, _)| *also == status).map(|(_, ttl)| *ttl);
+    let ttl = || terms.ttl.filter(|_| is_ordinary(status));
+    let guess = || freshness::heuristic(headers, now).filter(|_| may_guess(terms, status, said));
+    terms
+        .hint_ttl
+        .or_else(|| freshness::stated(headers, said, terms.is_private, now))
+        .or_else(also)
+        .or_else(ttl)
+        .or_else(guess)
+}
+
+/// RFC 9111, 4.2.2: heuristically cacheable, or marked as public.
+fn may_guess(terms: &Terms<'_>, status: StatusCode, said: &Directives) -> bool {
+    let is_cacheable = matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501);
+    terms.policy == CachePolicy::rfc() && (is_cacheable || said.public)
+}
+
+/// What `.ttl(..)` speaks of; other statuses need the handler's word or `.also_cache(..)`.
+fn is_ordinary(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 301 | 308)
+}
+
+/// Final and whole. 304 updates what is stored and is no answer by itself; 429 is about the one who asked.
+fn is_storable(status: StatusCode) -> bool {
+    !status.is_informational() && !matches!(status.as_u16(), 206 | 304 | 429)
+}
+
+/// The statuses whose caching rules we know, for `must-understand` (RFC 9111, 5.2.2.3).
+fn is_understood(status: StatusCode) -> bool {
+    status.canonical_reason().is_some()
+}

@@ -1,0 +1,122 @@
+//! How long a response stays fresh, and how old it is (RFC 9111, 4.2).
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{AGE, DATE, EXPIRES, LAST_MODIFIED},
+};
+
+use super::directives::{Directives, delta_seconds, list};
+use crate::clock::Timestamp;
+
+/// The freshness that the response itself states; `None` when it states none (RFC 9111, 4.2.1).
+pub(crate) fn stated(headers: &HeaderMap, said: &Directives, is_private: bool, now: Timestamp) -> Option<Duration> {
+    let shared = if is_private { None } else { said.s_maxage };
+    shared.or(said.max_age).or_else(|| expires(headers, now))
+}
+
+/// `Expires` minus `Date`; anything unparsable, like `0`, is the past (RFC 9111, 5.3).
+fn expires(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    headers.get(EXPIRES)?;
+    let date = date(headers, &DATE).unwrap_or(now);
+    Some(date_once(headers, &EXPIRES).map_or(Duration::ZERO, |end| end.since(date)))
+}
+
+/// A tenth of the time since the last change, at most a day (RFC 9111, 4.2.2).
+pub(crate) fn heuristic(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let changed = date(headers, &LAST_MODIFIED)?;
+    Some((date(headers, &DATE).unwrap_or(now).since(changed) / 10).min(crate::clock::days(1)))
+}
+
+/// How old the response was when it came to us (RFC 9111, 4.2.3; the handler's own time counts as no delay).
+pub(crate) fn initial_age(headers: &HeaderMap, now: Timestamp) -> Duration {
+    let apparent = date(headers, &DATE).map_or(Duration::ZERO, |date| now.since(date));
+    // A list in Age is an error; the first element is used and an unparsable one ignored (RFC 9111, 5.1).
+    let told = list(headers, &AGE).next().and_then(delta_seconds).unwrap_or_default();
+    // `Date` has whole seconds: under one second of apparent age is none.
+    let apparent = if apparent < Duration::from_secs(1) { Duration::ZERO } else { apparent };
+    apparent.max(told)
+}
+
+/// The date in a field's first line.
+pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
+    let text = headers.get(name)?.to_str().ok()?;
+    httpdate::parse_http_date(text).ok().map(Timestamp::from)
+}
+
+/// As [`date`], nothing when lines contradict each other.
+fn date_once(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next()?;
+    if lines.any(|line| line != first) {
+        return None;
+    }
+    date(headers, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::seconds;
+
+    /// Sun, 06 Nov 1994 08:49:37 GMT.
+    const NOW: Timestamp = Timestamp::from_micros(784_111_777_000_000);
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let line = |(name, value): &(&str, &str)| {
+            (HeaderName::try_from(*name).expect("a name"), value.parse().expect("a value"))
+        };
+        lines.iter().map(line).collect()
+    }
+
+    fn stated_by(lines: &[(&str, &str)], is_private: bool) -> Option<Duration> {
+        let headers = headers(lines);
+        stated(&headers, &Directives::of(&headers), is_private, NOW)
+    }
+
+    /// RFC 9111, 4.2.1: s-maxage before max-age before Expires; s-maxage is for shared caches (5.2.2.10).
+    #[test]
+    fn the_order_of_precedence() {
+        let all = [("cache-control", "max-age=5, s-maxage=9"), ("expires", "Sun, 06 Nov 1994 08:49:38 GMT")];
+        assert_eq!(stated_by(&all, false), Some(seconds(9)));
+        assert_eq!(stated_by(&all, true), Some(seconds(5)));
+        assert_eq!(stated_by(&all[1..], false), Some(seconds(1)));
+        assert_eq!(stated_by(&[], false), None);
+    }
+
+    /// RFC 9111, 5.3: an invalid Expires, "especially including the value 0", is the past.
+    #[test]
+    fn an_invalid_or_past_or_contradicting_expires_is_stale() {
+        assert_eq!(stated_by(&[("expires", "0")], false), Some(seconds(0)));
+        assert_eq!(stated_by(&[("expires", "Sun, 06 Nov 1994 08:49:00 GMT")], false), Some(seconds(0)));
+        let two = [("expires", "Sun, 06 Nov 1994 08:50:37 GMT"), ("expires", "Sun, 06 Nov 1994 09:49:37 GMT")];
+        let mut map = headers(&two[..1]);
+        map.append(EXPIRES, two[1].1.parse().expect("a value"));
+        assert_eq!(stated(&map, &Directives::default(), false, NOW), Some(seconds(0)));
+    }
+
+    /// RFC 9111, 4.2.1: Expires counts from the response's Date, not from our clock.
+    #[test]
+    fn expires_counts_from_date() {
+        let lines = [("date", "Sun, 06 Nov 1994 08:49:27 GMT"), ("expires", "Sun, 06 Nov 1994 08:49:47 GMT")];
+        assert_eq!(stated_by(&lines, false), Some(seconds(20)));
+    }
+
+    /// RFC 9111, 4.2.3: the larger of the apparent age and the Age field.
+    #[test]
+    fn initial_age_is_the_larger_one() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:27 GMT");
+        assert_eq!(initial_age(&headers(&[date]), NOW), seconds(10));
+        assert_eq!(initial_age(&headers(&[date, ("age", "30")]), NOW), seconds(30));
+        assert_eq!(initial_age(&headers(&[("age", "x")]), NOW), seconds(0));
+        assert_eq!(initial_age(&headers(&[("age", "7, 9")]), NOW), seconds(7));
+    }
+
+    /// RFC 9111, 4.2.2: a tenth of the interval since the last change.
+    #[test]
+    fn the_heuristic_is_a_tenth() {
+        let lines = [("last-modified", "Sun, 06 Nov 1994 08:47:57 GMT")];
+        assert_eq!(heuristic(&headers(&lines), NOW), Some(seconds(10)));
+    }
+}
