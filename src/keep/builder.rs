@@ -1,0 +1,189 @@
+use std::{sync::Arc, time::Duration};
+
+use super::{Backend, Inner, Keep};
+#[cfg(feature = "redis")]
+use crate::conn::{Redis, RedisConfig};
+#[cfg(feature = "session")]
+use crate::session::SessionConfig;
+use crate::{
+    Error, Result, background::Background, client_ip::TrustedProxies, clock::Clock, key::Keyspace, store::OutageSwitch,
+};
+
+/// What one request may spend waiting for Redis, over all layers.
+const BUDGET: Duration = Duration::from_millis(50);
+
+/// Settings of a [`Keep`]. A setting that cannot work is told by [`build`](KeepBuilder::build).
+///
+/// ```
+/// use std::time::Duration;
+/// use towerkeep::Keep;
+/// let keep = Keep::builder().prefix("shop").budget(Duration::from_millis(30)).trust_proxies(["10.0.0.0/8"]).build();
+/// assert!(keep.is_ok());
+/// let error = Keep::builder().trust_proxies(["ten"]).build().unwrap_err();
+/// assert!(error.is_invalid());
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct KeepBuilder {
+    #[cfg(feature = "redis")]
+    redis: Result<Option<RedisConfig>>,
+    require_redis: bool,
+    say_mode: bool,
+    keys: Result<Keyspace>,
+    #[cfg(feature = "redis")]
+    deadline: Option<Duration>,
+    #[cfg(feature = "redis")]
+    instances: Option<u32>,
+    budget: Duration,
+    proxies: Result<TrustedProxies>,
+    #[cfg(feature = "session")]
+    sessions: SessionConfig,
+}
+
+impl KeepBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            #[cfg(feature = "redis")]
+            redis: Ok(None),
+            require_redis: false,
+            say_mode: false,
+            keys: Ok(Keyspace::default()),
+            #[cfg(feature = "redis")]
+            deadline: None,
+            #[cfg(feature = "redis")]
+            instances: None,
+            budget: BUDGET,
+            proxies: Ok(TrustedProxies::default()),
+            #[cfg(feature = "session")]
+            sessions: SessionConfig::new(),
+        }
+    }
+
+    /// Uses the Redis that the environment names, if it names one; see [`Keep::from_env`].
+    pub fn env(mut self) -> Self {
+        #[cfg(feature = "redis")]
+        {
+            self.redis = RedisConfig::from_env();
+        }
+        self.say_mode = true;
+        self
+    }
+
+    /// Uses the Redis at `url`: `redis://host:6379`, `redis+unix:///path/to/socket`.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, url: &str) -> Self {
+        self.redis = RedisConfig::new(url).map(Some);
+        self
+    }
+
+    /// Refuses to build without a configured Redis. Redis out of reach is still no error.
+    pub fn require_redis(mut self) -> Self {
+        self.require_redis = true;
+        self
+    }
+
+    /// What all keys and channels begin with. Defaults to `tk`.
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.keys = Keyspace::new(prefix);
+        self
+    }
+
+    /// How long one operation of Redis may take. Defaults to 25 ms.
+    #[cfg(feature = "redis")]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// How long one request may wait for Redis over all layers. Defaults to 50 ms.
+    pub fn budget(mut self, budget: Duration) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// How many instances share the limits during an outage. Defaults to the number last seen alive in Redis.
+    #[cfg(feature = "redis")]
+    pub fn instances(mut self, instances: u32) -> Self {
+        self.instances = Some(instances);
+        self
+    }
+
+    /// Believes these networks' word about the client's address. Defaults to nobody's.
+    pub fn trust_proxies<T: AsRef<str>>(mut self, networks: impl IntoIterator<Item = T>) -> Self {
+        self.proxies = TrustedProxies::new(networks);
+        self
+    }
+
+    /// As [`trust_proxies`](Self::trust_proxies), with the choice of the header.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = Ok(proxies);
+        self
+    }
+
+    /// How sessions live and what their cookie is like.
+    #[cfg(feature = "session")]
+    pub fn sessions(mut self, config: SessionConfig) -> Self {
+        self.sessions = config;
+        self
+    }
+
+    /// Puts it together; never waits.
+    ///
+    /// # Errors
+    /// Invalid: the first setting that cannot work, by name; Redis required and not configured; Redis configured
+    /// outside of a Tokio runtime.
+    pub fn build(mut self) -> Result<Keep> {
+        let keys = std::mem::replace(&mut self.keys, Ok(Keyspace::default()))?;
+        let proxies = std::mem::replace(&mut self.proxies, Ok(TrustedProxies::default()))?;
+        if self.budget.is_zero() {
+            return Err(Error::invalid("a budget of 0 would keep every request from Redis; leave it out or give one"));
+        }
+        self.proxies = Ok(proxies);
+        let backend = self.backend(keys)?;
+        Ok(self.assemble(backend))
+    }
+
+    #[cfg(feature = "redis")]
+    fn backend(&mut self, keys: Keyspace) -> Result<Backend> {
+        let Some(config) = std::mem::replace(&mut self.redis, Ok(None))? else { return self.memory() };
+        let mut config = config.keys(keys);
+        if let Some(deadline) = self.deadline {
+            config = config.deadline(deadline);
+        }
+        if let Some(instances) = self.instances {
+            config = config.instances(instances);
+        }
+        Redis::new(config).map(Backend::Redis)
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn backend(&mut self, _: Keyspace) -> Result<Backend> {
+        self.memory()
+    }
+
+    fn memory(&self) -> Result<Backend> {
+        if self.require_redis {
+            return Err(Error::invalid("Redis is required and not configured: set REDIS_URL or REDIS_HOST"));
+        }
+        if self.say_mode {
+            tracing::warn!("no REDIS_URL and no REDIS_HOST: sessions, limits and caches live in this process only");
+        }
+        Ok(Backend::Memory(OutageSwitch::default()))
+    }
+
+    pub(super) fn assemble(self, backend: Backend) -> Keep {
+        let (clock, background) = (Clock::system(), Background::default());
+        Keep(Arc::new(Inner {
+            #[cfg(feature = "session")]
+            sessions: super::wire::sessions(&backend, self.sessions, &clock, &background),
+            #[cfg(feature = "rate-limit")]
+            limits: super::wire::limits(&backend, &clock, &background),
+            #[cfg(feature = "cache")]
+            cache: super::wire::cache(&backend, &clock, &background),
+            proxies: self.proxies.unwrap_or_default(),
+            budget: self.budget,
+            background,
+            backend,
+        }))
+    }
+}
