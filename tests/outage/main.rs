@@ -1,0 +1,11 @@
+//! What users see while Redis is killed, frozen, cut off and started again under load.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod app;
+mod instances;
+mod limits;
+mod logs;
+mod sessions;
+mod under_load;
