@@ -1,0 +1,258 @@
+//! The real binary in a directory of its own, and a browser to visit it with.
+#![allow(dead_code, unreachable_pub, reason = "each binary uses a part of it")]
+
+pub mod postgres;
+#[path = "../../../../tests/support/mod.rs"]
+pub mod servers;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const START_WITHIN: Duration = Duration::from_secs(30);
+const SAYS_WITHIN: Duration = Duration::from_secs(20);
+
+/// The app, without any setting of the environment it is tested in.
+pub fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reference-app"));
+    for name in ["LISTEN", "REDIS_URL", "REDIS_HOST", "DATABASE_URL", "TRUSTED_PROXIES", "LOG_FORMAT", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.current_dir(dir).args(args).stdin(Stdio::null());
+    command
+}
+
+/// What a process that ends by itself has to say; one that goes on running is an error.
+pub fn outcome(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the app runs");
+    let deadline = Instant::now() + START_WITHIN;
+    while child.try_wait().expect("our own child").is_none() {
+        if Instant::now() > deadline {
+            child.kill().expect("our own child");
+            panic!("it did not end by itself: {:?}", child.wait_with_output());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().expect("its output")
+}
+
+/// A running app; ended when dropped.
+pub struct App {
+    child: Child,
+    url: String,
+    greeting: Vec<String>,
+    dir: TempDir,
+}
+
+impl App {
+    /// Starts on a free port with an empty directory: the embedded database, demo data.
+    pub fn start(args: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a temporary directory"), args)
+    }
+
+    /// As `start`, in a directory that may hold a database already.
+    pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
+        let log = File::create(dir.path().join("log.txt")).expect("a log file");
+        let mut command = command(dir.path(), args);
+        if !args.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the app starts");
+        let out = child.stdout.take().expect("piped");
+        let (send, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+        });
+        let mut app = Self { child, url: String::new(), greeting: Vec::new(), dir };
+        while app.greeting.iter().filter(|line| line.is_empty()).count() < 2 {
+            match lines.recv_timeout(START_WITHIN) {
+                Ok(line) => app.greeting.push(line),
+                Err(_) => panic!("the app did not start: {}", app.log()),
+            }
+        }
+        app.url = app.greeting[0].rsplit(' ').next().expect("a url").to_owned();
+        app
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it printed at the start.
+    pub fn greeting(&self) -> &[String] {
+        &self.greeting
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log.txt")).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().expect("our own child")
+    }
+
+    /// Ends it and hands its directory on.
+    pub fn stop(mut self) -> TempDir {
+        self.end();
+        let empty = tempfile::tempdir().expect("a temporary directory");
+        std::mem::replace(&mut self.dir, empty)
+    }
+
+    fn end(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Somebody without cookies.
+    pub fn visitor(&self) -> Browser {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Browser { client, url: self.url.clone(), cookies: BTreeMap::new() }
+    }
+
+    /// Waits until it is ready with this status.
+    pub async fn says(&self, status: &str) {
+        let deadline = Instant::now() + SAYS_WITHIN;
+        let mut visitor = self.visitor();
+        loop {
+            let ready = visitor.get("/readyz").await;
+            assert_eq!(ready.status, 200, "ready with or without Redis");
+            if ready.body["status"] == status {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waited {SAYS_WITHIN:?} for {status}: {:?}", ready.body);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// A new user, logged in.
+    pub async fn user(&self, name: &str) -> Browser {
+        let mut browser = self.visitor();
+        let credentials = json!({ "username": name, "password": "a good password" });
+        let registered = browser.post("/api/v1/auth/register", credentials.clone()).await;
+        assert_eq!(registered.status, 201, "{registered:?}");
+        let logged_in = browser.post("/api/v1/auth/login", credentials).await;
+        assert_eq!(logged_in.status, 200, "{logged_in:?}");
+        browser
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.end();
+        if std::thread::panicking() {
+            eprintln!("--- log of the app ---\n{}", self.log());
+        }
+    }
+}
+
+/// Sends requests and keeps cookies.
+pub struct Browser {
+    client: Client<HttpConnector, Full<Bytes>>,
+    url: String,
+    cookies: BTreeMap<String, String>,
+}
+
+/// What came back; `body` is null where there was no JSON.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The fields that a 422 names, sorted.
+    pub fn refused(&self) -> Vec<&str> {
+        assert_eq!(self.status, 422, "{self:?}");
+        let errors = self.body["errors"].as_array().expect("a list of errors");
+        let mut fields: Vec<_> = errors.iter().filter_map(|error| error["field"].as_str()).collect();
+        fields.sort_unstable();
+        fields
+    }
+}
+
+impl Browser {
+    pub async fn get(&mut self, path: &str) -> Answer {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn post(&mut self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn patch(&mut self, path: &str, body: Value) -> Answer {
+        self.send(Method::PATCH, path, Some(body)).await
+    }
+
+    pub async fn delete(&mut self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None).await
+    }
+
+    pub async fn send(&mut self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        self.request(request.body(Full::from(body)).expect("a request")).await
+    }
+
+    /// Sends any request, with the cookies it has.
+    pub async fn request(&mut self, mut request: Request<Full<Bytes>>) -> Answer {
+        if !self.cookies.is_empty() {
+            let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request.headers_mut().insert(header::COOKIE, pairs.join("; ").parse().expect("a header"));
+        }
+        let (head, body) = self.client.request(request).await.expect("the app answers").into_parts();
+        for cookie in head.headers.get_all(header::SET_COOKIE) {
+            self.keep(cookie.to_str().expect("ascii"));
+        }
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        Answer { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
+    /// A copy of the cookies, as somebody who stole them would have it.
+    pub fn cookies(&self) -> BTreeMap<String, String> {
+        self.cookies.clone()
+    }
+
+    pub fn set_cookies(&mut self, cookies: BTreeMap<String, String>) {
+        self.cookies = cookies;
+    }
+
+    fn keep(&mut self, cookie: &str) {
+        let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
+        let (name, value) = pair.split_once('=').expect("a name and a value");
+        if value.is_empty() || attributes.contains("Max-Age=0") {
+            self.cookies.remove(name);
+        } else {
+            self.cookies.insert(name.to_owned(), value.to_owned());
+        }
+    }
+}
