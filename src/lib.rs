@@ -51,7 +51,12 @@
 //! | `testing` | no | what tests of a custom store need to make sessions up |
 //! | `full` | no | all of them |
 
-#[cfg(any(feature = "session", feature = "rate-limit", feature = "cache"))]
+// A part of the library alone leaves some of what the parts share unused.
+#![cfg_attr(
+    not(all(feature = "session", feature = "rate-limit", feature = "cache", feature = "redis")),
+    allow(dead_code, unused_imports, unused_macros, unused_variables)
+)]
+
 mod background;
 #[cfg(feature = "cache")]
 pub mod cache;
