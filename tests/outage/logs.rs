@@ -50,6 +50,9 @@ impl Subscriber for Lines {
 async fn an_outage_is_one_warning_and_its_end_one_line() {
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(lines.clone());
+    // Another test may just be registering the same line as one that nobody listens to.
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tracing::callsite::rebuild_interest_cache();
     let mut server = RedisServer::start();
     let keep = keep(&server.url()).await;
     let router = app(&keep);
@@ -75,6 +78,9 @@ async fn an_outage_is_one_warning_and_its_end_one_line() {
 async fn a_start_without_redis_is_one_warning() {
     let lines = Lines::default();
     let _guard = tracing::subscriber::set_default(lines.clone());
+    // Another test may just be registering the same line as one that nobody listens to.
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    tracing::callsite::rebuild_interest_cache();
     let mut server = RedisServer::stopped();
     let keep = towerkeep::Keep::builder().redis(&server.url()).build().expect("never waits");
     let mut visitor = Client::new(&app(&keep), 7);
