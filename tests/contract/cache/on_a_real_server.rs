@@ -1,0 +1,260 @@
+//! What only a real server shows.
+
+use super::*;
+
+const NOTE: &str = "tk:cache:demo:public:{01010101010101010101010101010101}:v";
+const FIRST: &str = "tk:cache:demo:public:{01010101010101010101010101010101}:0";
+
+async fn set(server: &RedisServer, key: &str, value: &[u8]) {
+    ::redis::cmd("SET").arg(key).arg(value).exec_async(&mut server.client().await).await.expect("redis is up");
+}
+
+#[tokio::test]
+async fn a_hit_is_one_mget() {
+    let server = RedisServer::start();
+    let world = World::redis(&patient(&server).await).await;
+    let (request, german) = in_language("de");
+    let (english_request, english) = in_language("en");
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.kept(&place(2), &request, german).await;
+    world.kept(&place(2), &english_request, english).await;
+    let calls = server
+        .commands_during(async {
+            assert!(world.find(&place(1), &none()).await.is_some());
+            assert!(world.find(&place(2), &request).await.is_some());
+            assert!(world.find(&place(2), &english_request).await.is_some());
+        })
+        .await;
+    assert_eq!(calls.get("mget"), Some(&3), "{calls:?}");
+    assert!(!calls.contains_key("get"), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_hit_on_an_instance_that_knows_nothing_is_one_mget_too() {
+    let server = RedisServer::start();
+    let (one, two) = (World::redis(&patient(&server).await).await, World::redis(&patient(&server).await).await);
+    one.kept(&place(1), &none(), entry("a")).await;
+    let calls = server.commands_during(async { assert!(two.find(&place(1), &none()).await.is_some()) }).await;
+    assert_eq!(calls.get("mget"), Some(&1), "{calls:?}");
+}
+
+#[tokio::test]
+async fn keys_are_the_documented_ones_and_expire() {
+    let server = RedisServer::start();
+    let world = World::redis(&patient(&server).await).await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    let mut client = server.client().await;
+    for key in [NOTE, FIRST] {
+        let left: i64 = ::redis::cmd("PTTL").arg(key).query_async(&mut client).await.expect("up");
+        assert!((1..=120_000).contains(&left), "{key} lasts {left} ms");
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_or_somebody_elses_is_a_miss_and_replaced() {
+    let server = RedisServer::start();
+    let redis = patient(&server).await;
+    let store = reached(&redis).await;
+    let world = World { store: Arc::new(store.clone()), cx: Cx::new().at(START), down: Box::new(|_| ()) };
+    for (key, value) in [(FIRST, &b"garbage"[..]), (FIRST, b""), (NOTE, b"garbage"), (NOTE, b"tkv\x02newer")] {
+        world.kept(&place(1), &none(), entry("a")).await;
+        set(&server, key, value).await;
+        let before = store.damaged();
+        assert_eq!(world.find(&place(1), &none()).await, None, "{key}");
+        assert_eq!(store.damaged(), before + 1);
+        assert_eq!(world.fill(&place(1), &none(), entry("a")).await, Stored::Kept, "{key}");
+        assert!(world.find(&place(1), &none()).await.is_some(), "{key}");
+    }
+    let mut client = server.client().await;
+    for key in [NOTE, FIRST] {
+        ::redis::cmd("DEL").arg(key).exec_async(&mut client).await.expect("up");
+        ::redis::cmd("LPUSH").arg(key).arg("another program's").exec_async(&mut client).await.expect("up");
+        assert_eq!(world.find(&place(1), &none()).await, None);
+        world.kept(&place(1), &none(), entry("a")).await;
+        assert!(world.find(&place(1), &none()).await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_purge_reaches_the_other_instances() {
+    let server = RedisServer::start();
+    let (one, two) = (World::redis(&patient(&server).await).await, World::redis(&patient(&server).await).await);
+    for purge in [Purge::Tags(vec![Tag::from("a")]), Purge::All, Purge::Places(vec![place(1)])] {
+        eventually("a fill is kept", async || {
+            let _ = two.fill(&place(1), &none(), entry("a")).await;
+            two.find(&place(1), &none()).await.is_some() && one.find(&place(1), &none()).await.is_some()
+        })
+        .await;
+        assert_eq!(one.purge(purge.clone()).await, Purged::Everywhere);
+        eventually("the other one has heard", async || two.find(&place(1), &none()).await.is_none()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_record_of_purges_revives_nothing() {
+    let server = RedisServer::start();
+    let world = World::redis(&patient(&server).await).await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    world.purge_tag("a").await;
+    world.kept(&place(2), &none(), entry("b")).await;
+    ::redis::cmd("DEL").arg("tk:cache:epochs").exec_async(&mut server.client().await).await.expect("up");
+    eventually("what was kept before is gone", async || world.find(&place(2), &none()).await.is_none()).await;
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    world.kept(&place(1), &none(), entry("a")).await;
+    assert!(world.find(&place(1), &none()).await.is_some());
+}
+
+#[tokio::test]
+async fn another_programs_value_in_place_of_the_record_is_replaced() {
+    let server = RedisServer::start();
+    set(&server, "tk:cache:epochs", b"another program's").await;
+    let world = World::redis(&patient(&server).await).await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    assert_eq!(world.purge_tag("a").await, Purged::Everywhere);
+    assert_eq!(world.find(&place(1), &none()).await, None);
+}
+
+#[tokio::test]
+async fn purges_of_an_outage_are_replayed_before_the_cache_is_used() {
+    let mut server = RedisServer::start();
+    let redis = server.handle().await;
+    let world = World::redis(&redis).await;
+    let other = World::redis(&server.handle().await).await;
+    server.freeze();
+    eventually("redis is down", async || world.store.lookup(&world.cx, &place(9), &none()).await.is_err()).await;
+    assert_eq!(world.purge_tag("a").await, Purged::Pending);
+    server.thaw();
+    eventually("the store answers again", async || world.store.lookup(&world.cx, &place(9), &none()).await.is_ok())
+        .await;
+    eventually("the record holds the purge", async || {
+        let score: Option<String> = ::redis::cmd("ZSCORE")
+            .arg("tk:cache:epochs")
+            .arg("t:a")
+            .query_async(&mut server.client().await)
+            .await
+            .expect("up");
+        score.is_some()
+    })
+    .await;
+    eventually("the other one is back", async || other.store.lookup(&other.cx, &place(9), &none()).await.is_ok()).await;
+
+    server.kill();
+    eventually("redis is gone", async || world.store.lookup(&world.cx, &place(9), &none()).await.is_err()).await;
+    assert_eq!(world.purge(Purge::All).await, Purged::Pending);
+    server.launch();
+    eventually("the store answers again", async || world.store.lookup(&world.cx, &place(9), &none()).await.is_ok())
+        .await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    assert!(world.find(&place(1), &none()).await.is_some());
+}
+
+/// The record never grows past its bound, and what it forgets counts as purged.
+#[tokio::test]
+async fn the_record_of_purges_is_bounded() {
+    let server = RedisServer::start();
+    let world = World::redis(&patient(&server).await).await;
+    world.kept(&place(1), &none(), entry("a")).await;
+    let mut client = server.client().await;
+    for chunk in 0..33 {
+        let tags: Vec<Tag> = (0..500).map(|n| Tag::from(("n", chunk * 500 + n))).collect();
+        // On a busy machine one of them can be late; it is sent again then.
+        eventually("the purge has arrived", async || {
+            world.purge(Purge::Tags(Vec::clone(&tags))).await == Purged::Everywhere
+        })
+        .await;
+    }
+    let size: u64 = ::redis::cmd("ZCARD").arg("tk:cache:epochs").query_async(&mut client).await.expect("up");
+    assert!((8_000..=16_385).contains(&size), "{size}");
+    assert_eq!(world.find(&place(1), &none()).await, None);
+    world.kept(&place(1), &none(), entry("a")).await;
+    assert!(world.find(&place(1), &none()).await.is_some());
+}
+
+/// What the Lua script and the pure rule say of the same events is the same.
+#[tokio::test]
+async fn memory_and_redis_agree_about_any_order_of_fills_and_purges() {
+    let server = RedisServer::start();
+    let worlds = [World::memory(), World::redis(&patient(&server).await).await];
+    let mut random = 7u64;
+    let mut draw = |n: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % n
+    };
+    let bodies = ["a", "b", "c"];
+    let mut tickets: [Vec<Ticket>; 2] = [vec![], vec![]];
+    for step in 0..600 {
+        let (n, body, what) = (draw(3) as u8, bodies[draw(3) as usize], draw(10));
+        let mut said = Vec::new();
+        for (world, tickets) in worlds.iter().zip(&mut tickets) {
+            said.push(match what {
+                0 => format!("{}", world.purge_tag(body).await),
+                1 if step % 7 == 0 => format!("{}", world.purge(Purge::All).await),
+                2 => format!("{}", world.purge(Purge::Places(vec![place(n)])).await),
+                3..=5 => {
+                    tickets.push(world.ticket(&place(n), &none()).await);
+                    String::new()
+                }
+                // A ticket of another place is as good as an old one: it was never this place's state.
+                6..=7 if !tickets.is_empty() => {
+                    let ticket = tickets.remove(step % tickets.len());
+                    let _ = world.fill_with(&place(n), &ticket, entry(body)).await;
+                    String::new()
+                }
+                _ => format!("{:?}", world.find(&place(n), &none()).await),
+            });
+        }
+        assert_eq!(said[0], said[1], "step {step}");
+    }
+}
+
+/// The whole layer over a real server that goes away and comes back.
+#[tokio::test]
+async fn the_layer_answers_through_an_outage() {
+    let mut server = RedisServer::start();
+    let redis = server.handle().await;
+    let cache = ResponseCache::new(reached(&redis).await);
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let handler = service_fn(move |_: Request<()>| {
+        let call = counted.fetch_add(1, Relaxed) + 1;
+        async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(format!("call {call}")))) }
+    });
+    let service = cache.public("demo").ttl(minutes(5)).tags(["x"]).layer(handler);
+    let ask = async || {
+        let request = Request::get("http://shop.example/a?x=1").body(()).expect("a request");
+        let (parts, body) = service.clone().oneshot(request).await.expect("infallible").into_parts();
+        let body = body.collect().await.expect("whole").to_bytes();
+        (parts.headers["cache-status"].to_str().expect("ascii").to_owned(), body)
+    };
+    eventually("a hit", async || ask().await.0.starts_with("towerkeep; hit; ttl=")).await;
+    let kept = ask().await.1;
+
+    server.kill();
+    let begun = Instant::now();
+    for _ in 0..100 {
+        let (said, body) = ask().await;
+        assert_eq!(said, "towerkeep; fwd=bypass; detail=unavailable");
+        assert_ne!(body, kept);
+    }
+    assert!(begun.elapsed() < seconds(2), "100 answers took {:?}", begun.elapsed());
+    assert_eq!(cache.purge_tags(["x"]).await, Purged::Pending);
+
+    server.launch();
+    eventually("a hit again", async || ask().await.0.starts_with("towerkeep; hit")).await;
+    assert_eq!(cache.purge_tags(["x"]).await, Purged::Everywhere);
+    assert_eq!(ask().await.0, "towerkeep; fwd=miss; stored");
+    assert_eq!(cache.purge_url(&"https://shop.example/a?x=1".parse().expect("a url")).await, Purged::Everywhere);
+    assert_eq!(ask().await.0, "towerkeep; fwd=miss; stored");
+}
+
+/// Dropping the caller's end of a purge gives up the answer, not the purge: here at once, elsewhere soon.
+#[tokio::test]
+async fn a_purge_whose_caller_goes_away_still_counts() {
+    let server = RedisServer::start();
+    let (one, two) = (World::redis(&patient(&server).await).await, World::redis(&patient(&server).await).await);
+    one.kept(&place(1), &none(), entry("a")).await;
+    assert!(two.find(&place(1), &none()).await.is_some());
+    drop(one.store.purge(&one.cx, Purge::Tags(vec![Tag::from("a")])));
+    assert_eq!(one.find(&place(1), &none()).await, None);
+    eventually("the other one has heard", async || two.find(&place(1), &none()).await.is_none()).await;
+}
