@@ -11,6 +11,7 @@ const TIERS: [&[&str]; 4] = [
         "client_ip",
         "clock",
         "error",
+        "expiring",
         "identity",
         "key",
         "outcome",
@@ -20,7 +21,7 @@ const TIERS: [&[&str]; 4] = [
         "telemetry",
     ],
     &["conn"],
-    &["session", "rate_limit", "cache", "leaderboard", "counter", "action_log", "kv", "token", "pubsub"],
+    &["session", "rate_limit", "cache", "leaderboard", "counter", "action_log", "trending", "kv", "token", "pubsub"],
     &["fallback", "health", "keep", "prelude", "testing"],
 ];
 const TOP: usize = 3;
