@@ -2,12 +2,18 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+#[cfg(feature = "boards")]
+use crate::action_log::ActionLog;
 #[cfg(feature = "cache")]
 use crate::cache::ResponseCache;
+#[cfg(feature = "boards")]
+use crate::leaderboard::{Leaderboard, Leaderboards, Name};
 #[cfg(feature = "rate-limit")]
 use crate::rate_limit::RateLimits;
 #[cfg(feature = "session")]
 use crate::session::Sessions;
+#[cfg(feature = "boards")]
+use crate::trending::{Trending, TrendingStore};
 use crate::{
     Result, Status, background::Background, client_ip::TrustedProxies, fallback::FallbackLayer, store::OutageSwitch,
 };
@@ -54,6 +60,18 @@ struct Inner {
     limits: RateLimits,
     #[cfg(feature = "cache")]
     cache: ResponseCache,
+    #[cfg(feature = "boards")]
+    leaderboards: Leaderboards,
+    #[cfg(feature = "boards")]
+    counters: crate::counter::Counters,
+    #[cfg(feature = "boards")]
+    kv: crate::kv::Kv,
+    #[cfg(feature = "boards")]
+    tokens: crate::token::Tokens,
+    #[cfg(feature = "boards")]
+    actions: ActionLog,
+    #[cfg(feature = "boards")]
+    trending: Arc<dyn TrendingStore>,
 }
 
 /// What the stores stand on.
@@ -119,6 +137,42 @@ impl Keep {
         &self.0.cache
     }
 
+    /// The leaderboard of this name: `keep.leaderboard(("challenge", 42))`.
+    #[cfg(feature = "boards")]
+    pub fn leaderboard(&self, name: impl Into<Name>) -> Leaderboard {
+        self.0.leaderboards.board(name)
+    }
+
+    /// Counters: whole numbers that all instances add to.
+    #[cfg(feature = "boards")]
+    pub fn counters(&self) -> &crate::counter::Counters {
+        &self.0.counters
+    }
+
+    /// Plain values by key.
+    #[cfg(feature = "boards")]
+    pub fn kv(&self) -> &crate::kv::Kv {
+        &self.0.kv
+    }
+
+    /// Temporary tokens of one use.
+    #[cfg(feature = "boards")]
+    pub fn tokens(&self) -> &crate::token::Tokens {
+        &self.0.tokens
+    }
+
+    /// The users' action logs.
+    #[cfg(feature = "boards")]
+    pub fn actions(&self) -> &ActionLog {
+        &self.0.actions
+    }
+
+    /// What is looked at lately on the board `name`.
+    #[cfg(feature = "boards")]
+    pub fn trending(&self, name: impl Into<Arc<str>>) -> Trending {
+        Trending::over(Arc::clone(&self.0.trending), name)
+    }
+
     /// How the stores stand now.
     pub fn status(&self) -> Status {
         self.0.backend.status()
@@ -145,8 +199,12 @@ impl Keep {
         }
     }
 
-    /// Finishes what is under way in the background, at most `within`. Call it after the last request.
+    /// Finishes what is under way in the background, and writes the counts and log entries that wait, at most `within`. Call it
+    /// after the last request.
     pub async fn shutdown(&self, within: Duration) {
+        #[cfg(feature = "boards")]
+        tokio::join!(self.0.counters.close(within), self.0.actions.close(within), self.0.background.drain(within));
+        #[cfg(not(feature = "boards"))]
         self.0.background.drain(within).await;
     }
 

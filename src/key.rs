@@ -32,7 +32,9 @@ const MAX_ID: usize = 128;
 const FAMILIES: [&str; 10] =
     ["session", "user", "rl", "cache", "counter", "kv", "token", "instances", "canary", "marketplace"];
 /// What follows `tk:user:` where a user's id could stand.
-const USER_WORDS: [&str; 3] = ["sessions", "revoked", "actions"];
+const USER_WORDS: [&str; 4] = ["sessions", "revoked", "actions", "cleared"];
+/// What follows `tk:counter:` where a counter's name could stand.
+const COUNTER_WORDS: [&str; 2] = ["views", "flush"];
 /// The partition of responses that everybody shares.
 const PUBLIC: &str = "public";
 
@@ -64,12 +66,17 @@ impl Keyspace {
 
     /// A session: `tk:session:{sid}`.
     pub fn session(&self, sid: &str) -> String {
-        self.join(&["session", &id(sid, &["epoch"])])
+        self.join(&["session", &id(sid, &["epoch", "ended"])])
     }
 
     /// The mark that tells lost data from expired sessions: `tk:session:epoch`.
     pub fn session_epoch(&self) -> String {
         self.join(&["session", "epoch"])
+    }
+
+    /// The channel that tells of sessions that ended: `tk:session:ended`.
+    pub fn session_endings(&self) -> String {
+        self.join(&["session", "ended"])
     }
 
     /// The index of a user's sessions: `tk:user:sessions:{user}`.
@@ -85,6 +92,11 @@ impl Keyspace {
     /// A user's action log: `tk:user:{user}:actions`.
     pub fn user_actions(&self, user: &UserId) -> String {
         self.join(&["user", &id(user.as_str(), &USER_WORDS), "actions"])
+    }
+
+    /// When a user's action log was cleared: `tk:user:cleared:{tk:user:42:actions}`, the log's key as a literal hash tag.
+    pub fn user_actions_cleared(&self, user: &UserId) -> String {
+        self.join(&["user", "cleared", &format!("{{{}}}", self.user_actions(user))])
     }
 
     /// The state of one policy for one client: `tk:rl:{client}:{policy}`, the client as a literal hash tag.
@@ -113,7 +125,8 @@ impl Keyspace {
         self.join(&["cache", "purges"])
     }
 
-    /// A leaderboard: `tk:{resource}:{id}:leaderboard`, the id as a literal hash tag.
+    /// A leaderboard: `tk:{resource}:{id}:leaderboard`, the id as a literal hash tag. The store appends
+    /// `:{period}:{label}` and `:{part}`.
     pub fn leaderboard(&self, resource: &str, board: &str) -> String {
         self.join(&[&id(resource, &FAMILIES), &tag(board), "leaderboard"])
     }
@@ -131,7 +144,13 @@ impl Keyspace {
 
     /// A counter of one id: `tk:counter:{name}:{id}`, as in `tk:counter:downloads:17`.
     pub fn counter(&self, name: &str, counted: &str) -> String {
-        self.join(&["counter", &id(name, &["views"]), &id(counted, &[])])
+        self.join(&["counter", &id(name, &COUNTER_WORDS), &id(counted, &[])])
+    }
+
+    /// The number of a writer's last flush into the counters of one slot of Redis Cluster:
+    /// `tk:counter:flush:{slot_tag}:{writer}`, the tag as a literal hash tag.
+    pub fn counter_flush(&self, slot_tag: &str, writer: &str) -> String {
+        self.join(&["counter", "flush", &tag(slot_tag), &id(writer, &[])])
     }
 
     /// A plain value: `tk:kv:{key}`.
@@ -225,11 +244,13 @@ mod tests {
         assert_eq!(keys.session("abc"), "tk:session:abc");
         assert_eq!(keys.user_revoked(&user), "tk:user:revoked:42");
         assert_eq!(keys.user_actions(&user), "tk:user:42:actions");
+        assert_eq!(keys.user_actions_cleared(&user), "tk:user:cleared:{tk:user:42:actions}");
         assert_eq!(keys.cache_private("search", "1234", "9f"), "tk:cache:search:1234:{9f}");
         assert_eq!(keys.leaderboard("challenge", "42"), "tk:challenge:{42}:leaderboard");
         assert_eq!(keys.trending("marketplace", "day"), "tk:{marketplace:trending}:day");
         assert_eq!(keys.counter_views("post", "7"), "tk:counter:views:post:7");
         assert_eq!(keys.counter("downloads", "7"), "tk:counter:downloads:7");
+        assert_eq!(keys.counter_flush("38", "4f2a"), "tk:counter:flush:{38}:4f2a");
         assert_eq!(keys.channel("messages", "7"), "tk:messages:7");
     }
 
@@ -264,23 +285,30 @@ mod tests {
             13 => keys.kv(a),
             14 => keys.token(a, b),
             15 => keys.instances(),
-            _ => keys.canary(a),
+            16 => keys.canary(a),
+            17 => keys.counter_flush(a, b),
+            18 => keys.session_endings(),
+            _ => keys.user_actions_cleared(&user),
         }
     }
 
     /// How many of the three ids a family uses.
     fn arity(family: usize) -> usize {
-        [1, 0, 1, 1, 1, 2, 2, 3, 0, 2, 2, 2, 2, 1, 2, 0, 1][family]
+        [1, 0, 1, 1, 1, 2, 2, 3, 0, 2, 2, 2, 2, 1, 2, 0, 1, 2, 0, 1][family]
     }
 
     fn ids() -> impl Strategy<Value = String> {
-        let words: Vec<&str> =
-            FAMILIES.into_iter().chain(USER_WORDS).chain([PUBLIC, "epoch", "views", "leaderboard", ""]).collect();
+        let words: Vec<&str> = FAMILIES
+            .into_iter()
+            .chain(USER_WORDS)
+            .chain(COUNTER_WORDS)
+            .chain([PUBLIC, "epoch", "ended", "leaderboard", ""])
+            .collect();
         prop_oneof![prop::sample::select(words).prop_map(String::from), "[a:{}%]{0,3}", "\\PC{0,5}", "[ab]{127,130}",]
     }
 
     fn named() -> impl Strategy<Value = Named> {
-        (0usize..17, ids(), ids(), ids()).prop_map(|(family, a, b, c)| {
+        (0usize..20, ids(), ids(), ids()).prop_map(|(family, a, b, c)| {
             let used = arity(family);
             let keep = |n: usize, text: String| if n < used { text } else { String::new() };
             (family, keep(0, a), keep(1, b), keep(2, c))

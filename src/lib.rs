@@ -37,6 +37,9 @@
 //! | [`rate_limit`] | exact sliding windows and token buckets, several in one trip | a local share, skipped, or denied: per policy |
 //! | [`cache`] | a shared cache by RFC 9111, purged by tag or user | skipped, the handler answers |
 //!
+//! Beside the layers, with the feature `boards`, handlers call leaderboards, trends, counters, action logs, plain values
+//! and one-use tokens: `keep.leaderboard(name)`, `trending(name)`, `counters()`, `actions()`, `kv()`, `tokens()`.
+//!
 //! The order matters: `keep.layer()` outermost, an address limit before the sessions (a flood costs no session reads),
 //! per-user limits and caches inside of them. One `ServiceBuilder` instead of several `Router::layer` calls saves a
 //! box per layer.
@@ -47,6 +50,7 @@
 //! | `session`, `rate-limit`, `cache` | yes | the layers and their memory stores |
 //! | `redis` | yes | [`conn`] and the Redis stores |
 //! | `metrics` | yes | counters through the `metrics` facade |
+//! | `boards` | no | leaderboards, trends, counters, the action log, plain values and one-use tokens |
 //! | `axum` | no | extractors and `IntoResponse` |
 //! | `testing` | no | what tests of a custom store need to make sessions up |
 //! | `full` | no | all of them |
@@ -57,6 +61,8 @@
     allow(dead_code, unused_imports, unused_macros, unused_variables)
 )]
 
+#[cfg(feature = "boards")]
+pub mod action_log;
 mod background;
 #[cfg(feature = "cache")]
 pub mod cache;
@@ -64,11 +70,19 @@ pub mod client_ip;
 pub mod clock;
 #[cfg(feature = "redis")]
 pub mod conn;
+#[cfg(feature = "boards")]
+pub mod counter;
 mod error;
+#[cfg(feature = "boards")]
+mod expiring;
 pub mod fallback;
 mod identity;
 mod keep;
 pub mod key;
+#[cfg(feature = "boards")]
+pub mod kv;
+#[cfg(feature = "boards")]
+pub mod leaderboard;
 mod outcome;
 pub mod prelude;
 #[cfg(feature = "rate-limit")]
@@ -79,6 +93,10 @@ mod service;
 pub mod session;
 pub mod store;
 mod telemetry;
+#[cfg(feature = "boards")]
+pub mod token;
+#[cfg(feature = "boards")]
+pub mod trending;
 
 /// The book: its introduction, and its pages as modules.
 #[cfg(doc)]
@@ -88,8 +106,14 @@ pub mod guide {
     #[doc = include_str!("../docs/outages.md")]
     pub mod outages {}
 
+    #[doc = include_str!("../docs/boards.md")]
+    pub mod boards {}
+
     #[doc = include_str!("../docs/redis.md")]
     pub mod redis {}
+
+    #[doc = include_str!("../docs/sessions.md")]
+    pub mod sessions {}
 
     #[doc = include_str!("../docs/testing.md")]
     pub mod testing {}

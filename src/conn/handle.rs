@@ -38,6 +38,9 @@ pub(crate) enum Stage {
     Purges,
     /// Sessions are written back, tombstones first.
     Sessions,
+    /// Counts, log entries and scores that were held back are written.
+    #[cfg(feature = "boards")]
+    Records,
 }
 
 /// What a recovery step works with: a handle that reaches Redis while everybody else is still refused.
@@ -144,7 +147,29 @@ impl Redis {
     where
         D: FnOnce(Reply) -> Result<T> + Send + 'static,
     {
-        match self.begin(cx, true) {
+        self.run(cx, script, call, true, decode)
+    }
+
+    /// As [`eval`](Self::eval), of a script that changes nothing: it is called while Redis refuses writes, too.
+    #[cfg(feature = "boards")]
+    pub(crate) fn eval_read<T, D>(
+        &self,
+        cx: &Cx,
+        script: &'static Script,
+        call: ScriptCall,
+        decode: D,
+    ) -> StoreFuture<T>
+    where
+        D: FnOnce(Reply) -> Result<T> + Send + 'static,
+    {
+        self.run(cx, script, call, false, decode)
+    }
+
+    fn run<T, D>(&self, cx: &Cx, script: &'static Script, call: ScriptCall, writes: bool, decode: D) -> StoreFuture<T>
+    where
+        D: FnOnce(Reply) -> Result<T> + Send + 'static,
+    {
+        match self.begin(cx, writes) {
             Err(error) => StoreFuture::err(error),
             Ok(operation) => {
                 let now = cx.now();

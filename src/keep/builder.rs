@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Backend, Inner, Keep};
+#[cfg(feature = "boards")]
+use crate::action_log::ActionLogConfig;
 #[cfg(feature = "redis")]
 use crate::conn::{Redis, RedisConfig};
 #[cfg(feature = "session")]
@@ -38,6 +40,8 @@ pub struct KeepBuilder {
     proxies: Result<TrustedProxies>,
     #[cfg(feature = "session")]
     sessions: SessionConfig,
+    #[cfg(feature = "boards")]
+    actions: ActionLogConfig,
 }
 
 impl KeepBuilder {
@@ -56,6 +60,8 @@ impl KeepBuilder {
             proxies: Ok(TrustedProxies::default()),
             #[cfg(feature = "session")]
             sessions: SessionConfig::new(),
+            #[cfg(feature = "boards")]
+            actions: ActionLogConfig::new(),
         }
     }
 
@@ -127,6 +133,13 @@ impl KeepBuilder {
         self
     }
 
+    /// How much of the users' action logs is kept.
+    #[cfg(feature = "boards")]
+    pub fn actions(mut self, config: ActionLogConfig) -> Self {
+        self.actions = config;
+        self
+    }
+
     /// Puts it together; never waits.
     ///
     /// # Errors
@@ -138,6 +151,8 @@ impl KeepBuilder {
         if self.budget.is_zero() {
             return Err(Error::invalid("a budget of 0 would keep every request from Redis; leave it out or give one"));
         }
+        #[cfg(feature = "boards")]
+        self.actions.verify()?;
         self.proxies = Ok(proxies);
         let backend = self.backend(keys)?;
         Ok(self.assemble(backend))
@@ -180,6 +195,18 @@ impl KeepBuilder {
             limits: super::wire::limits(&backend, &clock, &background),
             #[cfg(feature = "cache")]
             cache: super::wire::cache(&backend, &clock, &background),
+            #[cfg(feature = "boards")]
+            leaderboards: super::wire::leaderboards(&backend, &clock, &background),
+            #[cfg(feature = "boards")]
+            counters: super::wire::counters(&backend, &clock, &background),
+            #[cfg(feature = "boards")]
+            kv: super::wire::kv(&backend, &clock),
+            #[cfg(feature = "boards")]
+            tokens: super::wire::tokens(&backend, &clock),
+            #[cfg(feature = "boards")]
+            actions: super::wire::actions(&backend, self.actions, &clock, &background),
+            #[cfg(feature = "boards")]
+            trending: super::wire::trending(&backend, &clock),
             proxies: self.proxies.unwrap_or_default(),
             budget: self.budget,
             background,

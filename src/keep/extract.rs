@@ -39,3 +39,18 @@ extractor!(
     crate::cache::ResponseCache,
     |keep| keep.cache().clone()
 );
+extractor!(
+    #[cfg(feature = "boards")]
+    crate::counter::Counters,
+    |keep| keep.counters().clone()
+);
+extractor!(
+    #[cfg(feature = "boards")]
+    crate::kv::Kv,
+    |keep| keep.kv().clone()
+);
+extractor!(
+    #[cfg(feature = "boards")]
+    crate::token::Tokens,
+    |keep| keep.tokens().clone()
+);

@@ -50,3 +50,81 @@ pub(super) fn cache(backend: &Backend, clock: &Clock, background: &Background) -
         Backend::Redis(redis) => ResponseCache::over(crate::cache::RedisCacheStore::new(redis), background.clone()),
     }
 }
+
+#[cfg(feature = "boards")]
+pub(super) fn leaderboards(
+    backend: &Backend,
+    clock: &Clock,
+    background: &Background,
+) -> crate::leaderboard::Leaderboards {
+    use crate::leaderboard::{Leaderboards, MemoryLeaderboardStore};
+    match backend {
+        Backend::Memory(switch) => {
+            let store = MemoryLeaderboardStore::new(clock.clone()).outage(switch.clone());
+            Leaderboards::new(store).background(background.clone())
+        }
+        #[cfg(feature = "redis")]
+        Backend::Redis(redis) => crate::leaderboard::boards_in_redis(redis, background.clone()),
+    }
+}
+
+#[cfg(feature = "boards")]
+pub(super) fn counters(backend: &Backend, clock: &Clock, background: &Background) -> crate::counter::Counters {
+    use crate::counter::{Counters, MemoryCounterStore};
+    match backend {
+        Backend::Memory(switch) => {
+            let store = MemoryCounterStore::new(clock.clone()).outage(switch.clone());
+            Counters::over(store, background.clone())
+        }
+        #[cfg(feature = "redis")]
+        Backend::Redis(redis) => crate::counter::RedisCounterStore::recovering(redis, background.clone()),
+    }
+}
+
+#[cfg(feature = "boards")]
+pub(super) fn kv(backend: &Backend, clock: &Clock) -> crate::kv::Kv {
+    use crate::kv::{Kv, MemoryKvStore};
+    match backend {
+        Backend::Memory(switch) => Kv::new(MemoryKvStore::new(clock.clone()).outage(switch.clone())),
+        #[cfg(feature = "redis")]
+        Backend::Redis(redis) => Kv::new(crate::kv::RedisKvStore::new(redis)),
+    }
+}
+
+#[cfg(feature = "boards")]
+pub(super) fn tokens(backend: &Backend, clock: &Clock) -> crate::token::Tokens {
+    use crate::token::{MemoryTokenStore, Tokens};
+    match backend {
+        Backend::Memory(switch) => Tokens::new(MemoryTokenStore::new(clock.clone()).outage(switch.clone())),
+        #[cfg(feature = "redis")]
+        Backend::Redis(redis) => Tokens::new(crate::token::RedisTokenStore::new(redis)),
+    }
+}
+
+#[cfg(feature = "boards")]
+pub(super) fn actions(
+    backend: &Backend,
+    config: crate::action_log::ActionLogConfig,
+    clock: &Clock,
+    background: &Background,
+) -> crate::action_log::ActionLog {
+    use crate::action_log::{ActionLog, MemoryActionStore};
+    match backend {
+        Backend::Memory(switch) => {
+            let store = MemoryActionStore::new(clock.clone()).outage(switch.clone());
+            ActionLog::over(store, config, background.clone())
+        }
+        #[cfg(feature = "redis")]
+        Backend::Redis(redis) => crate::action_log::RedisActionStore::log(redis, config, background.clone()),
+    }
+}
+
+#[cfg(feature = "boards")]
+pub(super) fn trending(backend: &Backend, clock: &Clock) -> std::sync::Arc<dyn crate::trending::TrendingStore> {
+    use crate::trending::MemoryTrendingStore;
+    match backend {
+        Backend::Memory(switch) => std::sync::Arc::new(MemoryTrendingStore::new(clock.clone()).outage(switch.clone())),
+        #[cfg(feature = "redis")]
+        Backend::Redis(redis) => std::sync::Arc::new(crate::trending::RedisTrendingStore::new(redis)),
+    }
+}

@@ -3,7 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod action_log;
 mod cache;
+mod counter;
 mod harness;
+mod kv;
+mod leaderboard;
 mod rate_limit;
 mod session;
+mod token;
+mod trending;

@@ -2,12 +2,14 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each binary uses a part of it")]
 
 pub mod load;
+pub mod monitor;
 pub mod proxy;
 pub mod redis_server;
 
 use std::time::{Duration, Instant};
 
 pub use load::Load;
+pub use monitor::Monitor;
 pub use proxy::{FaultProxy, Mode};
 pub use redis_server::RedisServer;
 

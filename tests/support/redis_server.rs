@@ -81,6 +81,12 @@ impl RedisServer {
         reached(&self.user_url()).await
     }
 
+    /// As `handle`, with a deadline for a busy machine: for tests that are not about outages.
+    pub async fn patient_handle(&self) -> Redis {
+        let config = RedisConfig::new(&self.user_url()).expect("a valid url");
+        ready(config.deadline(Duration::from_secs(5))).await
+    }
+
     /// As `handle`, through `proxy`.
     pub async fn handle_via(&self, proxy: &FaultProxy) -> Redis {
         reached(&as_user(proxy.address())).await
@@ -97,6 +103,19 @@ impl RedisServer {
     /// Deletes everything, as an operator's FLUSHALL would.
     pub async fn flush(&self) {
         redis::cmd("FLUSHALL").exec_async(&mut self.client().await).await.expect("redis is up");
+    }
+
+    /// Lets time pass for the keys of a pattern, whose times to live are whole seconds: what is left is shortened. What the
+    /// test itself has taken is given back, as long as it is under a second.
+    pub async fn age(&self, client: &redis::aio::MultiplexedConnection, pattern: &str, by: Duration) {
+        let mut client = client.clone();
+        let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut client).await.expect("redis is up");
+        for key in keys {
+            let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut client).await.expect("redis is up");
+            let whole = (left + 999) / 1_000 * 1_000;
+            let left = whole - i64::try_from(by.as_millis()).expect("short");
+            redis::cmd("PEXPIRE").arg(&key).arg(left).exec_async(&mut client).await.expect("redis is up");
+        }
     }
 
     /// One field of INFO: `info("run_id")`.
@@ -228,8 +247,12 @@ fn as_user(address: SocketAddr) -> String {
 }
 
 async fn reached(url: &str) -> Redis {
-    let redis = Redis::new(RedisConfig::new(url).expect("a valid url")).expect("inside a runtime");
-    assert!(redis.ready(START).await, "redis at {url} was not reached");
+    ready(RedisConfig::new(url).expect("a valid url")).await
+}
+
+async fn ready(config: RedisConfig) -> Redis {
+    let redis = Redis::new(config).expect("inside a runtime");
+    assert!(redis.ready(START).await, "redis was not reached: {redis:?}");
     redis
 }
 
