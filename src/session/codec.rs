@@ -3,7 +3,7 @@
 //! All that scripts need stands at fixed places of the header, so Lua reads and writes it with `GETRANGE` and
 //! `SETRANGE` and never decodes JSON, while `redis-cli get` shows something a person can read.
 
-use std::{fmt, fmt::Write as _, time::Duration};
+use std::{fmt, fmt::Write as _, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -26,6 +26,7 @@ impl Record {
             user: self.user.as_ref().map(UserId::as_str),
             created: self.created.as_micros(),
             device: self.device.as_deref(),
+            ip: self.ip,
         };
         let tail = serde_json::to_string(&tail).expect("texts and numbers are always JSON");
         text.push_str(&tail[1..tail.len() - 1]);
@@ -90,6 +91,8 @@ struct Tail<'a> {
     user: Option<&'a str>,
     created: u64,
     device: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
 }
 
 /// The whole value by its names; unknown ones are ignored.
@@ -111,6 +114,8 @@ struct Stored<'a> {
     created: u64,
     #[serde(borrow)]
     device: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    ip: Option<Text<'a>>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -153,6 +158,7 @@ impl Stored<'_> {
             user: self.user.map(|user| user.0.parse()).transpose().ok()?,
             created: Timestamp::from_micros(self.created),
             device: self.device.map(|device| device.0.into()),
+            ip: self.ip.and_then(|ip| ip.0.parse().ok()),
             data: Data::from_raw(self.data).ok()?,
             read_only: self.towerkeep != FORMAT,
         })
@@ -174,6 +180,7 @@ mod tests {
         let mut sample = record(&Token::random(), NOW);
         sample.user = Some(UserId::new("a\"b\\é"));
         sample.device = Some("Browser \"x\"".into());
+        sample.ip = "2001:db8::7".parse().ok();
         sample.data = Data::from_json(r#"{"n":1,"t":"é\""}"#).expect("an object");
         sample
     }
@@ -185,7 +192,7 @@ mod tests {
         let read = Record::decode(sample.id, text.as_bytes()).expect("its own text");
         assert_eq!(read.encode(), text);
         assert!(!read.read_only);
-        assert_eq!(read.user, sample.user);
+        assert_eq!((read.user, read.ip), (sample.user, sample.ip));
     }
 
     #[test]

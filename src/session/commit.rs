@@ -2,14 +2,16 @@
 
 use std::{fmt, mem, time::Duration};
 
+use tokio::sync::SemaphorePermit;
+
 use super::{
-    Record, Save, SessionSave, SessionState,
+    Record, Save, SessionId, SessionSave,
     delta::Delta,
     handle::{Base, Carrier, Session},
     id::{Token, random_bytes},
     record,
 };
-use crate::{Error, Result, UserId, clock::Timestamp};
+use crate::{Error, Result, StoreFuture, UserId, clock::Timestamp};
 
 /// How often a write is tried while others keep writing the same session. Writers of one process take turns, so what
 /// is left are those of other instances, of whom one wins each round.
@@ -65,27 +67,67 @@ impl Session {
     /// # Errors
     /// Unavailable: the cookie is removed, the session may live on until Redis is back or it expires.
     pub async fn logout(&self) -> Result<()> {
-        let state = self.state().await;
+        let mut ended = None;
+        self.read_once_by(async |token| match token.and_then(|token| self.ask_to_end(token)) {
+            Some(asked) => ended = Some(self.ended(asked.await)),
+            None => self.read().await,
+        })
+        .await;
         self.forget();
-        if state == SessionState::Unavailable {
-            return Err(Error::unavailable("the session cannot be ended now"));
-        }
         let base = {
             let mut state = self.locked();
             (state.delta, state.renew) = (Delta::default(), false);
-            mem::replace(&mut state.base, Base::Anonymous)
+            if ended.is_some() { Base::Anonymous } else { mem::replace(&mut state.base, Base::Anonymous) }
         };
-        match base {
-            Base::Live(record) => self.end(&record).await,
-            _ => Ok(()),
+        match (ended, base) {
+            (Some(ended), _) => ended,
+            (None, Base::Live(record)) => self.end(&record).await,
+            (None, Base::Unavailable) => self.end_unknown().await,
+            (None, _) => Ok(()),
         }
+    }
+
+    /// Ends a session that could not be read: what knows it may still be told, and told by its secret.
+    async fn end_unknown(&self) -> Result<()> {
+        match self.token().and_then(|token| self.ask_to_end(token)) {
+            Some(asked) => self.ended(asked.await),
+            None => {
+                self.locked().base = Base::Unavailable;
+                Err(Error::unavailable("the session cannot be ended now"))
+            }
+        }
+    }
+
+    fn ask_to_end(&self, token: &Token) -> Option<StoreFuture<Option<Record>>> {
+        self.sessions().store().logout(self.cx(), token.id, &token.hash(), None)
+    }
+
+    /// What the answer to a logout by secret means for this request.
+    fn ended(&self, answer: Result<Option<Record>>) -> Result<()> {
+        let (base, outcome) = match answer {
+            Ok(was) => {
+                was.into_iter().for_each(|record| self.tell_ended(record.id()));
+                (Base::Anonymous, Ok(()))
+            }
+            Err(error) if error.is_unavailable() => (Base::Unavailable, Err(error)),
+            Err(error) => {
+                tracing::warn!(%error, "a stored session cannot be read; its holder is anonymous");
+                (Base::Anonymous, Ok(()))
+            }
+        };
+        self.locked().base = base;
+        outcome
     }
 
     async fn end(&self, record: &Record) -> Result<()> {
         self.sessions().store().delete(self.cx(), record.id(), record.user()).await?;
-        SessionSave::Deleted.count();
-        self.sessions().announce(record.id());
+        self.tell_ended(record.id());
         Ok(())
+    }
+
+    fn tell_ended(&self, id: SessionId) {
+        SessionSave::Deleted.count();
+        self.sessions().announce(id);
     }
 
     async fn write(&self, change: Change) -> Result<SessionSave> {
@@ -150,7 +192,7 @@ impl Session {
         let created = self.sessions().create(self.cx(), |now, config, token| {
             let record = Record { data: data.clone(), ..record::begin(token, config, now) };
             match &user {
-                Some(user) => record.login(user.clone(), self.device(), now, config),
+                Some(user) => record.login(user.clone(), self.client(), now, config),
                 None => record,
             }
         });
@@ -165,38 +207,71 @@ impl Session {
         let generation = record.stamp().generation;
         let mut turn = None;
         for tries in 0..TRIES {
+            // Dropped while waiting here, the changes are lost with the request.
+            match self.line_up(&mut turn, tries, record).await {
+                Ok(newest) => record = newest,
+                Err(lost) => return Ok(Written::Lost(lost)),
+            }
             if record.read_only {
                 return Ok(Written::Lost(SessionSave::ReadOnly));
             }
             let now = store.now(cx);
+            if matches!(change, Change::Renew) && !record.wants_renewal(now, config.renew_every) {
+                change = Change::Nothing;
+            }
             let data = delta.apply(record.data())?;
             if data == record.data && matches!(change, Change::Nothing) {
+                // Somebody else may have stored just this; from now on it is what this request sees, too.
+                self.locked().base = Base::Live(Box::new(record));
                 return Ok(Written::As(SessionSave::Unchanged));
             }
             let (next, token) = self.step(&record, data, &change, now);
             next.check_size(config.max_size)?;
             match store.save(cx, &next, record.stamp(), config.max_per_user).await? {
                 Save::Saved => return Ok(Written::As(self.keep(next, token))),
-                Save::Gone => {
-                    self.locked().base = Base::Anonymous;
-                    return Ok(Written::Lost(SessionSave::Gone));
-                }
+                Save::Gone => return Ok(Written::Lost(self.lost(SessionSave::Gone))),
                 Save::Conflict(stored) if stored.stamp().generation != generation => {
-                    self.locked().base = Base::Superseded;
-                    return Ok(Written::Lost(SessionSave::Superseded));
+                    return Ok(Written::Lost(self.lost(SessionSave::Superseded)));
                 }
                 Save::Conflict(stored) => record = *stored,
             }
-            if matches!(change, Change::Renew) && !record.wants_renewal(now, config.renew_every) {
-                change = Change::Nothing;
-            }
-            // Dropped while waiting here, the changes are lost with the request.
-            match turn {
-                None => turn = self.sessions().turns().take(record.id()).await,
-                Some(_) => tokio::time::sleep(backoff(tries)).await,
-            }
         }
         Ok(Written::Lost(SessionSave::Contended))
+    }
+
+    /// Waits for a turn where others of this process write the session too. The state to write over, which is read anew
+    /// after a wait: else the first try would be in vain.
+    async fn line_up<'t>(
+        &'t self,
+        turn: &mut Option<Option<SemaphorePermit<'t>>>,
+        tries: u32,
+        record: Record,
+    ) -> Result<Record, SessionSave> {
+        let (turns, id) = (self.sessions().turns(), record.id());
+        if turn.is_some() {
+            // Those who still win are other instances, or there was no turn in time.
+            tokio::time::sleep(backoff(tries)).await;
+            return Ok(record);
+        }
+        let must_wait = turns.is_taken(id);
+        if tries > 0 || must_wait {
+            *turn = Some(turns.take(id).await);
+        }
+        if !must_wait {
+            return Ok(record);
+        }
+        match self.sessions().store().load(self.cx(), id).await {
+            Ok(Some(newest)) if newest.stamp().generation == record.stamp().generation => Ok(newest),
+            Ok(Some(_)) => Err(self.lost(SessionSave::Superseded)),
+            Ok(None) => Err(self.lost(SessionSave::Gone)),
+            // The save will say so.
+            Err(_) => Ok(record),
+        }
+    }
+
+    fn lost(&self, outcome: SessionSave) -> SessionSave {
+        self.locked().base = if outcome == SessionSave::Gone { Base::Anonymous } else { Base::Superseded };
+        outcome
     }
 
     /// The state after `record`, with its new token where the change brings one.
@@ -212,7 +287,7 @@ impl Session {
             Change::Rotate => next.rotate(token.hash(), now),
             Change::Login(user) => {
                 next.rotate(token.hash(), now);
-                next = next.login(user.clone(), self.device(), now, self.sessions().settings());
+                next = next.login(user.clone(), self.client(), now, self.sessions().settings());
             }
         }
         (next, Some(token))

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::SessionCookie;
+use super::{SessionCookie, SessionJournal, journal::Journal};
 use crate::clock::{days, hours, minutes};
 
 /// Settings of all sessions of one application.
@@ -20,6 +20,8 @@ pub struct SessionConfig {
     pub(super) renew_every: Duration,
     touch_every: Option<Duration>,
     max_stale: Option<Duration>,
+    pub(super) outage: SessionOutage,
+    pub(super) journal: Journal,
     pub(super) max_per_user: Option<NonZeroU32>,
     pub(super) max_size: usize,
 }
@@ -34,6 +36,8 @@ impl SessionConfig {
             renew_every: hours(1),
             touch_every: None,
             max_stale: None,
+            outage: SessionOutage::default(),
+            journal: Journal::default(),
             max_per_user: None,
             max_size: 64 * 1024,
         }
@@ -84,6 +88,22 @@ impl SessionConfig {
         self
     }
 
+    /// What is served while Redis is down. Defaults to [`SessionOutage::Serve`].
+    #[must_use]
+    pub fn on_outage(mut self, outage: SessionOutage) -> Self {
+        self.outage = outage;
+        self
+    }
+
+    /// Keeps logouts and revocations beyond the life of the process, so that a crash during an outage undoes none.
+    ///
+    /// Defaults to none: what ended during an outage is told to Redis by the instance itself, if it lives.
+    #[must_use]
+    pub fn journal(mut self, journal: impl SessionJournal) -> Self {
+        self.journal = Journal::new(journal);
+        self
+    }
+
     /// Ends a user's oldest session when a login would make more than `max`. Defaults to no bound.
     #[must_use]
     pub fn max_per_user(mut self, max: NonZeroU32) -> Self {
@@ -106,6 +126,25 @@ impl SessionConfig {
     pub fn stale_limit(&self) -> Duration {
         self.max_stale.unwrap_or(self.idle)
     }
+}
+
+/// What is served of sessions while Redis is down. Logouts and revocations hold at once with each of them.
+///
+/// ```
+/// use towerkeep::session::{SessionConfig, SessionOutage};
+/// let bank = SessionConfig::new().on_outage(SessionOutage::Deny);
+/// assert_ne!(bank, SessionConfig::new());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionOutage {
+    /// Sessions seen here are served; changes and logins are kept, and merged when Redis is back.
+    #[default]
+    Serve,
+    /// Sessions seen here are served; changes and logins are unavailable.
+    ReadOnly,
+    /// No session is served: each is unavailable, so routes that require a user answer 503.
+    Deny,
 }
 
 impl Default for SessionConfig {

@@ -68,6 +68,30 @@ impl Data {
         Ok(map.into_iter().map(|(key, value)| (key.0, Cow::Borrowed(value))).collect())
     }
 
+    /// These values without that of `key`.
+    pub(super) fn without(&self, key: &str) -> Result<Self> {
+        if self.raw(key).is_none() {
+            return Ok(self.clone());
+        }
+        let mut map = self.to_map()?;
+        map.remove(key);
+        Self::from_map(&map)
+    }
+
+    /// `theirs` with the changes that lead from these values to `ours`, value by value.
+    pub(super) fn merge(&self, ours: &Self, theirs: &Self) -> Result<Self> {
+        let (base, ours, mut merged) = (self.to_map()?, ours.to_map()?, theirs.to_map()?);
+        for (key, value) in &ours {
+            if base.get(key).map(|old| old.get()) != Some(value.get()) {
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+        for key in base.keys().filter(|key| !ours.contains_key(*key)) {
+            merged.remove(key);
+        }
+        Self::from_map(&merged)
+    }
+
     pub(super) fn from_map(map: &BTreeMap<Cow<'_, str>, Cow<'_, RawValue>>) -> Result<Self> {
         let text = serde_json::to_string(map).map_err(|_| Error::invalid("a session's values cannot be written"))?;
         Ok(Self(text.into()))
@@ -147,6 +171,17 @@ mod tests {
         assert_eq!(data.get::<String>("b").expect("text"), Some("x".into()));
         assert_eq!(data.get::<Vec<u8>>("q\"é").expect("a list"), Some(vec![2]));
         assert_eq!(data.get::<u8>("c").expect("nothing"), None);
+    }
+
+    #[test]
+    fn a_merge_keeps_what_either_side_changed_and_ours_where_both_did() {
+        let read = |text| Data::from_json(text).expect("an object");
+        let base = read(r#"{"a":1,"b":1,"c":1,"d":1}"#);
+        let ours = read(r#"{"a":2,"b":1,"d":2,"mine":[1]}"#);
+        let theirs = read(r#"{"a":1,"b":3,"c":3,"d":3,"theirs":1}"#);
+        let merged = base.merge(&ours, &theirs).expect("objects");
+        assert_eq!(merged, read(r#"{"a":2,"b":3,"d":2,"mine":[1],"theirs":1}"#));
+        assert_eq!(base.merge(&base, &theirs).expect("objects"), theirs);
     }
 
     #[test]

@@ -2,19 +2,21 @@
 
 use std::{
     fmt,
-    num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use super::{
-    Create, Record, Save, SessionConfig, SessionId, SessionStore, Stamp,
+    Record, Save, SecretHash, SessionConfig, SessionId, SessionOutage, SessionStore, Stamp,
+    journal::{Ended, JournalEntry},
     local::{Limits, Local},
 };
 use crate::{Cx, Error, Result, StoreFuture, UserId, clock::Timestamp, outcome::outcomes, telemetry};
+
+mod verbs;
 
 outcomes! {
     /// What was done about a session while its store was away, or when it came back; the label of
@@ -48,15 +50,18 @@ impl SessionFallback {
 /// 1. Each instance keeps a bounded copy of the sessions it has seen, and serves it for at most
 ///    [`max_stale`](SessionConfig::max_stale), both deadlines enforced.
 /// 2. A session never seen here is unavailable, not anonymous: nobody is logged out by an outage.
-/// 3. Changes and logins are kept in the copy. They are merged when the store is back, if it still holds the state
-///    that they are based on; else they are dropped and counted.
+/// 3. Changes and logins are kept in the copy, and merged when the store is back: value by value where another instance
+///    changed the same session, the change made here being the later one. After a login or logout elsewhere they
+///    are dropped and counted.
 /// 4. A logout holds at once, and is told to the store before anything else: **no session that was logged out here
-///    comes back alive.**
+///    comes back alive.** Nor by a store that comes back with old data: what ended here lately is looked for.
 /// 5. A store that comes back empty gets the sessions back, after the logouts and revocations of all that were made
 ///    here lately, and never over a session that is newer.
+/// 6. With a [journal](SessionConfig::journal) logouts survive a crash of this instance, too.
+/// 7. What of this an application wants is its choice: [`SessionConfig::on_outage`].
 ///
 /// Not possible without Redis: a logout on one instance is not seen on another during the outage, and a login on one is
-/// not valid on another. An instance that ends during an outage takes what only it knew with it.
+/// not valid on another. An instance that ends during an outage takes the logins and changes with it that only it knew.
 ///
 /// ```
 /// use towerkeep::{Cx, clock::Clock, store::OutageSwitch};
@@ -77,7 +82,11 @@ pub struct FallbackSessionStore(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) store: Arc<dyn SessionStore>,
     local: Mutex<Local>,
-    pub(super) max_stale: Duration,
+    pub(super) config: SessionConfig,
+    /// Whether the journal has been read.
+    is_recalled: AtomicBool,
+    /// One reading of the journal at a time.
+    recalling: tokio::sync::Mutex<()>,
     /// One replay at a time.
     pub(super) replaying: tokio::sync::Mutex<()>,
     /// Until when other instances may still write sessions back, so that ended ones must leave a tombstone.
@@ -98,8 +107,24 @@ impl WeakFallback {
     }
 }
 
-/// How many sessions an instance keeps copies of.
+/// Forgets a copy, unless what was asked about it is answered.
+struct Doubt<'a> {
+    store: &'a FallbackSessionStore,
+    id: SessionId,
+    is_answered: bool,
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.store.local().forget(self.id);
+        }
+    }
+}
+
+/// How many sessions an instance keeps copies of. Of those that begin during an outage it takes no more either.
 const COPIES: usize = 10_000;
+
 impl FallbackSessionStore {
     /// Copies of the sessions in `store`.
     pub fn new(store: impl SessionStore, config: &SessionConfig) -> Self {
@@ -108,15 +133,15 @@ impl FallbackSessionStore {
 
     /// As [`new`](Self::new), with copies of at most `copies` sessions instead of 10,000.
     pub fn with_capacity(store: impl SessionStore, config: &SessionConfig, copies: usize) -> Self {
-        let max_stale = config.stale_limit();
-        let local = Mutex::new(Local::new(Limits { max_stale, copies }));
-        let (replaying, bury_until) = (tokio::sync::Mutex::default(), AtomicU64::new(0));
+        let local = Mutex::new(Local::new(Limits { max_stale: config.stale_limit(), copies }));
         Self(Arc::new(Inner {
             store: Arc::new(store),
             local,
-            max_stale,
-            replaying,
-            bury_until,
+            is_recalled: AtomicBool::new(!config.journal.is_there()),
+            config: config.clone(),
+            recalling: tokio::sync::Mutex::default(),
+            replaying: tokio::sync::Mutex::default(),
+            bury_until: AtomicU64::new(0),
             #[cfg(feature = "redis")]
             helper: std::sync::OnceLock::new(),
         }))
@@ -125,11 +150,46 @@ impl FallbackSessionStore {
     /// Other instances may write sessions back until `max_stale` after `lost_at`.
     #[cfg(any(test, feature = "redis"))]
     pub(super) fn lost_at(&self, lost_at: Timestamp) {
-        self.0.bury_until.store((lost_at + self.0.max_stale).as_micros(), Relaxed);
+        self.0.bury_until.store((lost_at + self.max_stale()).as_micros(), Relaxed);
     }
 
-    fn is_settled(&self) -> bool {
-        !self.local().is_pending()
+    pub(super) fn max_stale(&self) -> Duration {
+        self.0.config.stale_limit()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.0.is_recalled.load(Relaxed) && !self.local().is_pending()
+    }
+
+    /// Reads the journal, once: before anything is served, what ended before a crash has ended here.
+    pub(super) async fn recall(&self) {
+        if self.0.is_recalled.load(Relaxed) {
+            return;
+        }
+        let _one_at_a_time = self.0.recalling.lock().await;
+        if self.0.is_recalled.load(Relaxed) {
+            return;
+        }
+        match self.0.config.journal.entries().await {
+            Ok(entries) => {
+                entries.into_iter().for_each(|entry| self.local().recall(entry));
+                self.0.is_recalled.store(true, Relaxed);
+            }
+            Err(error) => {
+                telemetry::warn_once!(%error, "the journal of logouts cannot be read yet, and is tried again");
+            }
+        }
+    }
+
+    /// Begins to write into the journal that something ended; what fails is logged. A session in the store may outlive
+    /// its copies.
+    fn note(&self, what: impl FnOnce() -> Ended, now: Timestamp) -> StoreFuture<()> {
+        let matters = self.max_stale().max(self.0.config.idle);
+        self.0.config.journal.note(|| JournalEntry::new(what(), now, matters))
+    }
+
+    fn note_end(&self, id: SessionId, user: Option<&UserId>, now: Timestamp) -> StoreFuture<()> {
+        self.note(|| Ended::Session { id, user: user.cloned() }, now)
     }
 
     pub(super) fn local(&self) -> MutexGuard<'_, Local> {
@@ -138,7 +198,7 @@ impl FallbackSessionStore {
 
     /// What is known of a session without the store.
     fn load_local(&self, id: SessionId, now: Timestamp, error: Error) -> Result<Option<Record>> {
-        let found = self.local().find(id, now).cloned();
+        let found = self.local().find(id, now).filter(|_| self.0.config.outage != SessionOutage::Deny).cloned();
         if found.is_some() { SessionFallback::Served } else { SessionFallback::Unknown }.count();
         found.map(Some).ok_or(error)
     }
@@ -148,13 +208,17 @@ impl FallbackSessionStore {
         if local.is_ended(record.id()) {
             return Ok(Save::Gone);
         }
-        let Some(copy) = local.find(record.id(), now) else { return Err(error) };
+        let Some(copy) = local.find(record.id(), now).filter(|_| self.keeps_changes()) else { return Err(error) };
         if copy.stamp() != over {
             return Ok(Save::Conflict(Box::new(copy.clone())));
         }
-        local.change(record, over);
+        local.change(record);
         SessionFallback::Kept.count();
         Ok(Save::Saved)
+    }
+
+    fn keeps_changes(&self) -> bool {
+        self.0.config.outage == SessionOutage::Serve
     }
 
     fn heard(&self, id: SessionId, answer: &Result<Option<Record>>, now: Timestamp) {
@@ -172,11 +236,82 @@ impl FallbackSessionStore {
         }
         match answer {
             Err(error) if error.is_unavailable() => self.load_local(id, now, error),
+            Ok(Some(record)) if self.local().is_revoked(&record) => Ok(None),
             answer => {
                 self.heard(id, &answer, now);
                 answer
             }
         }
+    }
+
+    /// The answer to what may end or replace a session. When nobody waits for it any more, the copy is forgotten: it may
+    /// be of a session that has ended.
+    async fn sure_of<T>(&self, id: SessionId, asked: StoreFuture<T>) -> Result<T> {
+        let mut doubt = Doubt { store: self, id, is_answered: false };
+        let answer = asked.await;
+        doubt.is_answered = true;
+        answer
+    }
+
+    /// Ends the session that this secret opens; without an answer of the store the copy decides, and the store hears
+    /// of it later.
+    async fn end_by_secret(self, cx: Cx, id: SessionId, secret: SecretHash) -> Result<Option<Record>> {
+        self.settle(&cx).await;
+        let now = self.now(&cx);
+        if self.local().is_ended(id) {
+            return Ok(None);
+        }
+        let copy = self.local().find(id, now).filter(|copy| copy.opens(&secret, now)).cloned();
+        let mut answer = self.ask_to_end(&cx, id, &secret, now).await;
+        if let (Ok(None), Some(copy)) = (&answer, &copy) {
+            answer = self.end_lost(&cx, copy, &secret, now).await;
+        }
+        let (ended, is_told) = match answer {
+            Ok(ended) => (ended, true),
+            Err(error) if error.is_unavailable() => {
+                let copy = copy.ok_or(error)?;
+                SessionFallback::Kept.count();
+                (Some(copy), false)
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(record) = &ended {
+            self.local().end(id, record.user(), now, !is_told);
+            self.note_end(id, record.user(), now).await?;
+        }
+        Ok(ended)
+    }
+
+    /// The store knows of no session that this secret opens, and the copy says there was one: the store has lost it, and
+    /// nobody may write it back, or it has got another secret elsewhere, and goes on.
+    async fn end_lost(&self, cx: &Cx, copy: &Record, secret: &SecretHash, now: Timestamp) -> Result<Option<Record>> {
+        let stored = self.0.store.load(cx, copy.id()).await?;
+        match stored {
+            None => Ok(Some(copy.clone())),
+            Some(back) if back.opens(secret, now) => {
+                self.end_in_store(cx, back.id(), back.user(), now).await?;
+                Ok(Some(back))
+            }
+            Some(other) => {
+                self.local().confirm(&other, now);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn ask_to_end(&self, cx: &Cx, id: SessionId, secret: &SecretHash, now: Timestamp) -> Result<Option<Record>> {
+        if self.local().find_pending(id, now).is_some() {
+            return Err(Error::unavailable("the session has changes that the store does not know"));
+        }
+        let mark = self.is_burying(now).then(|| self.max_stale());
+        if let Some(asked) = self.0.store.logout(cx, id, secret, mark) {
+            return self.sure_of(id, asked).await;
+        }
+        let Some(record) = self.0.store.load(cx, id).await?.filter(|record| record.opens(secret, now)) else {
+            return Ok(None);
+        };
+        let was = self.end_in_store(cx, id, record.user(), now).await?;
+        Ok(was.then_some(record))
     }
 
     /// Keeps `helper` for as long as the copies live.
@@ -191,7 +326,7 @@ impl FallbackSessionStore {
         WeakFallback(Arc::downgrade(&self.0))
     }
 
-    fn is_burying(&self, now: Timestamp) -> bool {
+    pub(super) fn is_burying(&self, now: Timestamp) -> bool {
         now.as_micros() < self.0.bury_until.load(Relaxed)
     }
 
@@ -199,179 +334,8 @@ impl FallbackSessionStore {
         if !self.is_burying(now) {
             return self.0.store.delete(cx, id, user);
         }
-        let buried = self.0.store.bury(cx, id, user, self.0.max_stale);
+        let buried = self.0.store.bury(cx, id, user, self.max_stale());
         StoreFuture::submit(async move { buried.await.map(|()| true) })
-    }
-}
-
-impl SessionStore for FallbackSessionStore {
-    fn now(&self, cx: &Cx) -> Timestamp {
-        self.0.store.now(cx)
-    }
-
-    fn load(&self, cx: &Cx, id: SessionId) -> StoreFuture<Option<Record>> {
-        let now = self.now(cx);
-        if self.local().is_ended(id) {
-            return StoreFuture::ok(None);
-        }
-        let this = self.clone();
-        if self.is_settled() {
-            let mut answer = self.0.store.load(cx, id);
-            return match answer.take_ready() {
-                Some(answer) => StoreFuture::ready(self.loaded(id, now, answer)),
-                None => StoreFuture::boxed(async move { this.loaded(id, now, answer.await) }),
-            };
-        }
-        let cx = cx.clone();
-        StoreFuture::submit(async move {
-            this.settle(&cx).await;
-            let pending = this.local().find_pending(id, now).cloned();
-            if pending.is_some() {
-                SessionFallback::Served.count();
-                return Ok(pending);
-            }
-            let answer = this.0.store.load(&cx, id).await;
-            this.loaded(id, now, answer)
-        })
-    }
-
-    fn create(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
-        let (this, cx, record) = (self.clone(), cx.clone(), record.clone());
-        StoreFuture::submit(async move {
-            this.settle(&cx).await;
-            let now = this.now(&cx);
-            match this.0.store.create(&cx, &record, cap).await {
-                Ok(Create::Created) => {
-                    this.local().confirm(&record, now);
-                    Ok(Create::Created)
-                }
-                Err(error) if error.is_unavailable() => {
-                    this.local().bear(&record, now);
-                    SessionFallback::Kept.count();
-                    Ok(Create::Created)
-                }
-                other => other,
-            }
-        })
-    }
-
-    fn save(&self, cx: &Cx, record: &Record, over: Stamp, cap: Option<NonZeroU32>) -> StoreFuture<Save> {
-        let (this, cx, record) = (self.clone(), cx.clone(), record.clone());
-        StoreFuture::submit(async move {
-            this.settle(&cx).await;
-            let (now, id) = (this.now(&cx), record.id());
-            let is_pending = this.local().find_pending(id, now).is_some();
-            let answer = if is_pending {
-                Err(Error::unavailable("the session has changes that the store does not know"))
-            } else {
-                this.0.store.save(&cx, &record, over, cap).await
-            };
-            match answer {
-                Err(error) if error.is_unavailable() => return this.save_local(&record, over, now, error),
-                Ok(Save::Saved) => this.local().confirm(&record, now),
-                Ok(Save::Conflict(ref stored)) => this.local().confirm(stored, now),
-                Ok(Save::Gone) => this.local().forget(id),
-                Err(_) => {}
-            }
-            answer
-        })
-    }
-
-    fn touch(&self, cx: &Cx, id: SessionId, generation: u32) -> StoreFuture<bool> {
-        let (this, now, touched) = (self.clone(), self.now(cx), self.0.store.touch(cx, id, generation));
-        StoreFuture::submit(async move {
-            match touched.await {
-                Err(error) if error.is_unavailable() => Ok(this.local().touch(id, generation, now)),
-                answer => answer,
-            }
-        })
-    }
-
-    fn delete(&self, cx: &Cx, id: SessionId, user: Option<&UserId>) -> StoreFuture<bool> {
-        let now = self.now(cx);
-        // First here: from now on nothing that is on its way brings it back.
-        let was_known = self.local().end(id, user, now, true);
-        let (this, deleted) = (self.clone(), self.end_in_store(cx, id, user, now));
-        StoreFuture::submit(async move {
-            match deleted.await {
-                Ok(was) => {
-                    this.local().told_ending(id);
-                    Ok(was || was_known)
-                }
-                Err(error) if error.is_unavailable() => {
-                    SessionFallback::Kept.count();
-                    Ok(was_known)
-                }
-                Err(error) => Err(error),
-            }
-        })
-    }
-
-    fn bury(&self, cx: &Cx, id: SessionId, user: Option<&UserId>, lasting: Duration) -> StoreFuture<()> {
-        self.local().end(id, user, self.now(cx), true);
-        let (this, buried) = (self.clone(), self.0.store.bury(cx, id, user, lasting));
-        StoreFuture::submit(async move {
-            buried.await?;
-            this.local().told_ending(id);
-            Ok(())
-        })
-    }
-
-    fn restore(&self, cx: &Cx, record: &Record) -> StoreFuture<Create> {
-        self.0.store.restore(cx, record)
-    }
-
-    /// Unavailable during an outage: what this instance knows is not the whole list.
-    fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>> {
-        let (this, cx, user) = (self.clone(), cx.clone(), user.clone());
-        StoreFuture::submit(async move {
-            this.settle(&cx).await;
-            let mut records = this.0.store.list(&cx, &user).await?;
-            let local = this.local();
-            records.retain(|record| !local.is_ended(record.id()));
-            Ok(records)
-        })
-    }
-
-    fn revoke(&self, cx: &Cx, user: &UserId, id: SessionId) -> StoreFuture<bool> {
-        let (this, cx, user) = (self.clone(), cx.clone(), user.clone());
-        StoreFuture::submit(async move {
-            match this.load(&cx, id).await? {
-                Some(record) if record.user() == Some(&user) => this.delete(&cx, id, Some(&user)).await,
-                _ => Ok(false),
-            }
-        })
-    }
-
-    fn revoke_all(
-        &self,
-        cx: &Cx,
-        user: &UserId,
-        except: Option<SessionId>,
-        lasting: Duration,
-    ) -> StoreFuture<Vec<SessionId>> {
-        let known = self.local().revoke_all(user, except, lasting, self.now(cx), true);
-        let revoked = self.0.store.revoke_all(cx, user, except, lasting);
-        let (this, cx, user) = (self.clone(), cx.clone(), user.clone());
-        StoreFuture::submit(async move {
-            match revoked.await {
-                Ok(ended) => {
-                    let now = this.now(&cx);
-                    let mut local = this.local();
-                    local.told_revocation(&user);
-                    for id in &ended {
-                        local.end(*id, Some(&user), now, false);
-                    }
-                    known.iter().for_each(|id| local.told_ending(*id));
-                    Ok(ended)
-                }
-                Err(error) if error.is_unavailable() => {
-                    SessionFallback::Kept.count();
-                    Ok(known)
-                }
-                Err(error) => Err(error),
-            }
-        })
     }
 }
 
@@ -383,3 +347,5 @@ impl fmt::Debug for FallbackSessionStore {
 
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;

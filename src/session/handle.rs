@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use http::{HeaderMap, HeaderValue, Request, header::USER_AGENT};
+use http::{HeaderValue, Request, header::USER_AGENT};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OnceCell;
 
@@ -14,9 +14,9 @@ use super::{
     data::read,
     delta::{Delta, write},
     id::Token,
-    record::Proof,
+    record::{Client, Proof},
 };
-use crate::{Cx, Error, Identify, Identity, Result, StoreFuture, UserId, clock::Timestamp};
+use crate::{ClientIp, Cx, Error, Identify, Identity, Result, StoreFuture, UserId, clock::Timestamp};
 
 /// The session of one request.
 ///
@@ -77,6 +77,7 @@ struct Inner {
     token: Option<Token>,
     carrier: Carrier,
     agent: Option<HeaderValue>,
+    ip: Option<ClientIp>,
     loading: OnceCell<()>,
     state: Mutex<State>,
 }
@@ -114,10 +115,11 @@ impl Session {
         request.extensions().get().cloned()
     }
 
-    pub(super) fn new(sessions: Sessions, cx: Cx, token: Option<Token>, carrier: Carrier, headers: &HeaderMap) -> Self {
-        let agent = headers.get(USER_AGENT).cloned();
+    pub(super) fn new<B>(sessions: Sessions, request: &Request<B>, token: Option<Token>, carrier: Carrier) -> Self {
+        let (cx, ip) = (Cx::of(request.extensions()), ClientIp::of(request.extensions()));
+        let agent = request.headers().get(USER_AGENT).cloned();
         let (loading, state) = (OnceCell::new(), Mutex::default());
-        Self(Arc::new(Inner { sessions, cx, token, carrier, agent, loading, state }))
+        Self(Arc::new(Inner { sessions, cx, token, carrier, agent, ip, loading, state }))
     }
 
     /// The value of `key`.
@@ -226,7 +228,12 @@ impl Session {
         self.0.loading.get_or_init(|| self.read()).await;
     }
 
-    async fn read(&self) {
+    /// Has `read` find out about the session, in place of a read, unless that was done.
+    pub(super) async fn read_once_by(&self, read: impl AsyncFnOnce(Option<&Token>)) {
+        self.0.loading.get_or_init(|| read(self.0.token.as_ref())).await;
+    }
+
+    pub(super) async fn read(&self) {
         let Some(token) = &self.0.token else {
             self.locked().base = Base::Anonymous;
             return;
@@ -278,14 +285,19 @@ impl Session {
         &self.0.cx
     }
 
+    pub(super) fn token(&self) -> Option<&Token> {
+        self.0.token.as_ref()
+    }
+
     pub(super) fn carrier(&self) -> Carrier {
         self.0.carrier
     }
 
-    /// What the client calls itself, cut to a length that a list can show.
-    pub(super) fn device(&self) -> Option<Box<str>> {
-        let text = self.0.agent.as_ref()?.to_str().ok()?;
-        Some(text.chars().take(200).collect::<String>().into())
+    /// What the client calls itself, cut to a length that a list can show, and where it is.
+    pub(super) fn client(&self) -> Client {
+        let agent = self.0.agent.as_ref().and_then(|agent| agent.to_str().ok());
+        let device = agent.map(|agent| agent.chars().take(200).collect::<String>().into());
+        Client { device, ip: self.0.ip.map(|ip| ip.0) }
     }
 
     /// Has the response bring `token` to the client.

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Record, SessionId, Stamp};
+use super::{
+    Record, SessionId,
+    journal::{Ended, JournalEntry},
+};
 use crate::{UserId, clock::Timestamp};
 
 /// Bounded copies, tombstones and revocations. Every decision is a function of this and the time.
@@ -35,12 +38,22 @@ struct Copy {
 }
 
 /// What the store does not know yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Pending {
     /// A session that began here.
     Born,
     /// A state that replaces this one.
-    Over(Stamp),
+    Over(Box<Record>),
+}
+
+/// What the store does not know yet is known to it now.
+pub(super) struct Told<'a> {
+    /// The state that it was told of.
+    pub(super) sent: &'a Record,
+    /// What it holds since; nothing where the session is gone.
+    pub(super) stored: Option<&'a Record>,
+    /// Whether what it holds has our change in it.
+    pub(super) is_merged: bool,
 }
 
 struct Tomb {
@@ -59,6 +72,13 @@ pub(super) struct Revocation {
     pending: bool,
 }
 
+impl Revocation {
+    /// Whether it ended this session of its user: later logins stand.
+    pub(super) fn covers(&self, record: &Record) -> bool {
+        Some(record.id()) != self.except && record.logged_in.is_none_or(|login| login <= self.at)
+    }
+}
+
 /// Tombstones that the store has are kept this many at most; those it does not have, all.
 const TOMBS: usize = 100_000;
 
@@ -72,9 +92,15 @@ impl Local {
         self.tombs.contains_key(&id)
     }
 
+    /// Whether a revocation that the store does not know yet ended this session.
+    pub(super) fn is_revoked(&self, record: &Record) -> bool {
+        let revocation = record.user().and_then(|user| self.revocations.get(user));
+        revocation.is_some_and(|revocation| revocation.pending && revocation.covers(record))
+    }
+
     /// Takes note of what the store holds; older news than ours, and the ended, are no news.
     pub(super) fn confirm(&mut self, record: &Record, now: Timestamp) {
-        if record.read_only || self.is_ended(record.id()) {
+        if record.read_only || self.is_ended(record.id()) || self.is_revoked(record) {
             return;
         }
         if let Some(copy) = self.copies.get_mut(&record.id()) {
@@ -87,7 +113,8 @@ impl Local {
             }
             return;
         }
-        self.put(record, now, None);
+        // Without room for a copy there is none.
+        let _ = self.put(record, now, None);
     }
 
     /// The store does not have it (any longer).
@@ -113,17 +140,18 @@ impl Local {
         copy.record.is_live(now) && now.since(copy.confirmed) < self.limits.max_stale
     }
 
-    /// A session that begins here.
-    pub(super) fn bear(&mut self, record: &Record, now: Timestamp) {
-        self.is_pending = true;
-        self.put(record, now, Some(Pending::Born));
+    /// A session that begins here; whether there is room for it.
+    pub(super) fn bear(&mut self, record: &Record, now: Timestamp) -> bool {
+        let is_kept = self.put(record, now, Some(Pending::Born));
+        self.is_pending |= is_kept;
+        is_kept
     }
 
     /// A change of a session that is there.
-    pub(super) fn change(&mut self, record: &Record, over: Stamp) {
+    pub(super) fn change(&mut self, record: &Record) {
         if let Some(copy) = self.copies.get_mut(&record.id()) {
-            copy.record = record.clone();
-            copy.pending.get_or_insert(Pending::Over(over));
+            let over = std::mem::replace(&mut copy.record, record.clone());
+            copy.pending.get_or_insert_with(|| Pending::Over(Box::new(over)));
             self.is_pending = true;
         }
     }
@@ -196,11 +224,11 @@ impl Local {
         self.revocations.iter().filter(|(_, old)| is_due(old)).map(|(user, old)| (user.clone(), old.clone())).collect()
     }
 
-    /// Sessions with changes that the store does not know, the changed before the born.
+    /// Sessions with changes that the store does not know, the changed before the born, older logins first.
     pub(super) fn changes(&self) -> Vec<(Record, Pending)> {
         let mut changes: Vec<_> =
-            self.copies.values().filter_map(|copy| Some((copy.record.clone(), copy.pending?))).collect();
-        changes.sort_by_key(|(_, pending)| *pending == Pending::Born);
+            self.copies.values().filter_map(|copy| Some((copy.record.clone(), copy.pending.clone()?))).collect();
+        changes.sort_by_key(|(record, pending)| (matches!(pending, Pending::Born), record.logged_in, record.created));
         changes
     }
 
@@ -233,26 +261,69 @@ impl Local {
         }
     }
 
-    /// The store knows `record`; unless it changed since, nothing is pending. Without one the copy goes.
-    pub(super) fn told_change(&mut self, id: SessionId, record: Option<&Record>, sent: Stamp, now: Timestamp) {
-        let Some(copy) = self.copies.get_mut(&id) else { return };
-        let changed_since = copy.record.stamp() != sent;
-        match record {
-            None => drop(self.copies.remove(&id)),
-            Some(stored) if changed_since && stored.stamp() == sent => copy.pending = Some(Pending::Over(sent)),
-            Some(stored) => {
-                copy.record = stored.clone();
-                (copy.pending, copy.touched, copy.confirmed) = (None, false, now);
+    /// The store was told of a session's changes; unless it changed since, nothing is pending.
+    pub(super) fn told_change(&mut self, told: &Told<'_>, now: Timestamp) {
+        let Some(copy) = self.copies.get_mut(&told.sent.id()) else { return };
+        let Some(stored) = told.stored else {
+            self.copies.remove(&told.sent.id());
+            return;
+        };
+        if told.is_merged && copy.record.stamp() != told.sent.stamp() {
+            copy.pending = Some(Pending::Over(Box::new(told.sent.clone())));
+            return;
+        }
+        copy.record = stored.clone();
+        (copy.pending, copy.touched, copy.confirmed) = (None, false, now);
+    }
+
+    /// What ended before this instance began; the store may not know.
+    pub(super) fn recall(&mut self, entry: JournalEntry) {
+        let (at, until) = (entry.at, entry.until());
+        self.is_pending = true;
+        match entry.what {
+            Ended::Session { id, user } => {
+                self.copies.remove(&id);
+                self.tombs.insert(id, Tomb { user, at, until, pending: true });
+            }
+            Ended::User { user, except, lasting } => {
+                let newest = self.revocations.get(&user).is_none_or(|known| known.at <= at);
+                if newest {
+                    let revocation = Revocation { except, lasting, at, pending: true };
+                    let theirs = |copy: &Copy| copy.record.user() == Some(&user) && revocation.covers(&copy.record);
+                    self.copies.retain(|_, copy| !theirs(copy));
+                    self.revocations.insert(user, revocation);
+                }
             }
         }
     }
 
-    fn put(&mut self, record: &Record, now: Timestamp, pending: Option<Pending>) {
+    /// The sessions that ended last and that the store knew of, `most` at most.
+    pub(super) fn told_endings(&self, most: usize, now: Timestamp) -> Vec<SessionId> {
+        let told = self.tombs.iter().filter(|(_, tomb)| !tomb.pending && now < tomb.until);
+        let mut told: Vec<_> = told.map(|(id, tomb)| (tomb.at, *id)).collect();
+        told.sort_unstable_by(|a, b| b.cmp(a));
+        told.into_iter().take(most).map(|(_, id)| id).collect()
+    }
+
+    /// The copies that the store confirmed last, `most` at most.
+    pub(super) fn settled(&self, most: usize, now: Timestamp) -> Vec<Record> {
+        let settled = self.copies.values().filter(|copy| copy.pending.is_none() && self.serves(copy, now));
+        let mut settled: Vec<&Copy> = settled.collect();
+        settled.sort_unstable_by_key(|copy| std::cmp::Reverse(copy.confirmed));
+        settled.into_iter().take(most).map(|copy| copy.record.clone()).collect()
+    }
+
+    /// Keeps a copy; not where what the store does not know takes all the room.
+    fn put(&mut self, record: &Record, now: Timestamp, pending: Option<Pending>) -> bool {
         if self.copies.len() >= self.limits.copies {
             self.make_room(now);
+            if self.copies.len() >= self.limits.copies {
+                return false;
+            }
         }
         let copy = Copy { record: record.clone(), confirmed: now, pending, touched: false };
         self.copies.insert(record.id(), copy);
+        true
     }
 
     /// Drops what serves no more, else the quarter that was confirmed the longest ago. What is pending stays.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Create, Record, Save, SessionId, SessionStore, Stamp};
+use super::{Create, Record, Save, SecretHash, SessionId, SessionStore, Stamp};
 use crate::{
     Cx, Result, StoreFuture, UserId,
     clock::{Clock, Timestamp},
@@ -76,13 +76,25 @@ impl Kept {
         self.sessions.insert(record.id(), record.clone());
     }
 
-    fn join(&mut self, record: &Record, cap: Option<NonZeroU32>, now: Timestamp) {
+    fn create(&mut self, record: &Record, now: Timestamp) -> Create {
+        self.sweep(now);
+        if self.live(record.id(), now).is_some() {
+            return Create::Exists;
+        }
+        self.remove(record.id());
+        self.put(record);
+        Create::Created
+    }
+
+    /// Puts a session into its user's index. A login makes room for itself; a
+    /// session that is written back may be the one that goes.
+    fn join(&mut self, record: &Record, cap: Option<NonZeroU32>, is_login: bool, now: Timestamp) {
         let Some(user) = record.user() else { return };
         self.by_user.entry(user.clone()).or_default().insert(record.id());
         let Some(cap) = cap else { return };
         let mut others = self.of_user(user, now);
-        others.retain(|other| other.id() != record.id());
-        for oldest in others.iter().skip(cap.get() as usize - 1) {
+        others.retain(|other| !is_login || other.id() != record.id());
+        for oldest in others.iter().skip(cap.get() as usize - usize::from(is_login)) {
             self.remove(oldest.id());
         }
     }
@@ -133,14 +145,21 @@ impl SessionStore for MemorySessionStore {
 
     fn create(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
         self.verb(cx, |kept, now| {
-            kept.sweep(now);
-            if kept.live(record.id(), now).is_some() {
-                return Create::Exists;
+            let created = kept.create(record, now);
+            if created == Create::Created {
+                kept.join(record, cap, true, now);
             }
-            kept.remove(record.id());
-            kept.put(record);
-            kept.join(record, cap, now);
-            Create::Created
+            created
+        })
+    }
+
+    fn restore(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
+        self.verb(cx, |kept, now| {
+            let created = kept.create(record, now);
+            if created == Create::Created {
+                kept.join(record, cap, false, now);
+            }
+            created
         })
     }
 
@@ -151,7 +170,7 @@ impl SessionStore for MemorySessionStore {
             Some(_) => {
                 kept.put(record);
                 if record.logs_in_over(over) {
-                    kept.join(record, cap, now);
+                    kept.join(record, cap, true, now);
                 }
                 Save::Saved
             }
@@ -169,6 +188,19 @@ impl SessionStore for MemorySessionStore {
 
     fn delete(&self, cx: &Cx, id: SessionId, _: Option<&UserId>) -> StoreFuture<bool> {
         self.verb(cx, |kept, now| kept.remove(id).is_some_and(|record| record.is_live(now)))
+    }
+
+    fn logout(
+        &self,
+        cx: &Cx,
+        id: SessionId,
+        secret: &SecretHash,
+        _: Option<Duration>,
+    ) -> Option<StoreFuture<Option<Record>>> {
+        Some(self.verb(cx, |kept, now| {
+            let is_theirs = kept.live(id, now).is_some_and(|record| record.opens(secret, now));
+            is_theirs.then(|| kept.remove(id)).flatten()
+        }))
     }
 
     fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>> {

@@ -1,10 +1,10 @@
 //! What a store keeps of a session, and the pure decisions about it: is it live, whose is it, is it due.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use serde::Serialize;
 
-use super::{Data, SecretHash, SessionConfig, SessionId, id::Token};
+use super::{Data, SecretHash, SessionConfig, SessionId, csrf, id::Token};
 use crate::{Error, Result, UserId, clock::Timestamp};
 
 /// How long the previous secret still works after a periodic renewal, so that requests under way are not lost.
@@ -41,9 +41,17 @@ pub struct Record {
     pub(super) user: Option<UserId>,
     pub(super) created: Timestamp,
     pub(super) device: Option<Box<str>>,
+    pub(super) ip: Option<IpAddr>,
     pub(super) data: Data,
     /// Written by a newer version of the library.
     pub(super) read_only: bool,
+}
+
+/// What is noted of the client that logs in.
+#[derive(Default)]
+pub(super) struct Client {
+    pub(super) device: Option<Box<str>>,
+    pub(super) ip: Option<IpAddr>,
 }
 
 /// What a client's secret proves about a session.
@@ -121,10 +129,16 @@ impl Record {
         SessionInfo {
             id: self.id,
             device: self.device.as_deref().map(Into::into),
+            ip: self.ip,
             created: self.created.as_secs(),
             last_seen: self.last_seen.as_secs(),
             expires: self.expires_at().as_secs(),
         }
+    }
+
+    /// Whether this is the secret that opens the session, or was until a renewal a moment ago.
+    pub fn opens(&self, secret: &SecretHash, now: Timestamp) -> bool {
+        matches!(self.proof(secret, now), Proof::Current | Proof::Previous)
     }
 
     pub(super) fn proof(&self, secret: &SecretHash, now: Timestamp) -> Proof {
@@ -153,6 +167,17 @@ impl Record {
         next
     }
 
+    /// This state, made from `base`, as the state after `stored`, which others made from `base` meanwhile.
+    pub(super) fn rebased(&self, base: &Self, stored: &Self) -> Result<Self> {
+        let data = base.data.merge(&self.data, &stored.data)?;
+        // A login, a rotation or a renewal here stands; without one, theirs does.
+        let mut next = if self.secret.matches(&base.secret) { stored.clone() } else { self.clone() };
+        next.stamp.version = self.stamp.version.max(stored.stamp.version).saturating_add(1);
+        next.data = data;
+        next.touch(self.last_seen.max(stored.last_seen));
+        Ok(next)
+    }
+
     /// A new secret while the old one works a little longer.
     pub(super) fn renew(&mut self, secret: SecretHash, now: Timestamp) {
         (self.previous, self.previous_until) = (self.secret, now + GRACE);
@@ -167,16 +192,12 @@ impl Record {
     }
 
     /// Logs `user` in: a new absolute deadline from here on. The secret is set apart.
-    pub(super) fn login(
-        mut self,
-        user: UserId,
-        device: Option<Box<str>>,
-        now: Timestamp,
-        config: &SessionConfig,
-    ) -> Self {
+    pub(super) fn login(mut self, user: UserId, client: Client, now: Timestamp, config: &SessionConfig) -> Self {
         (self.user, self.logged_in) = (Some(user), Some(now));
         self.ends = now + config.absolute;
-        self.device = device.or(self.device);
+        (self.device, self.ip) = (client.device.or(self.device), client.ip.or(self.ip));
+        // What forms of before the login carry is worth nothing after it.
+        self.data = self.data.without(csrf::KEY).unwrap_or(self.data);
         self
     }
 
@@ -207,6 +228,7 @@ pub(super) fn begin(token: &Token, config: &SessionConfig, now: Timestamp) -> Re
         user: None,
         created: now,
         device: None,
+        ip: None,
         data: Data::empty(),
         read_only: false,
     }
@@ -228,6 +250,8 @@ pub struct SessionInfo {
     pub id: SessionId,
     /// The browser's or app's `User-Agent` at login.
     pub device: Option<String>,
+    /// The client's address at login.
+    pub ip: Option<IpAddr>,
     /// When the session began.
     pub created: u64,
     /// When it was last known to be used.

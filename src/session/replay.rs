@@ -2,29 +2,86 @@
 
 use super::{
     Create, FallbackSessionStore, Record, Save, SessionFallback, SessionStore,
-    local::{Pending, Revocation},
+    local::{Pending, Revocation, Told},
 };
 use crate::{Cx, Result, UserId, clock::Timestamp};
 
 /// How many operations of a replay are under way at once.
 const BATCH: usize = 64;
+/// How often a merge is tried while others keep writing the session.
+const TRIES: u32 = 5;
+/// Of so many sessions that ended here last, a store that may have come back with old data is asked again.
+const RING: usize = 10_000;
+/// So many copies are compared with what such a store holds.
+const COMPARED: usize = 1_000;
+
+/// What became of the store's data while it was away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(any(test, feature = "redis")), expect(dead_code, reason = "only a recovery of Redis doubts"))]
+pub(super) enum Data {
+    /// It is what it was.
+    Kept,
+    /// It may be older than what was told here: a server that was restored from a snapshot says nothing about it.
+    Unsure,
+    /// It is gone.
+    Lost,
+}
+
+impl Data {
+    fn is_lost(self) -> bool {
+        self == Self::Lost
+    }
+
+    fn is_doubtful(self) -> bool {
+        self != Self::Kept
+    }
+}
 
 impl FallbackSessionStore {
-    /// Tells `store`, which is back, what happened without it. With `lost`, it has lost its data.
+    /// Tells `store`, which is back, what happened without it.
     ///
     /// In this order: ended sessions, revocations, changes, births, and if it lost its data, all other copies.
     ///
     /// # Errors
     /// Unavailable: the store is gone again. What was told is told; the rest is kept for the next time.
     #[cfg(any(test, feature = "redis"))]
-    pub(super) async fn replay(&self, store: &dyn SessionStore, cx: &Cx, lost: bool) -> Result<()> {
+    pub(super) async fn replay(&self, store: &dyn SessionStore, cx: &Cx, data: Data) -> Result<()> {
+        self.recall().await;
         let _one_at_a_time = self.0.replaying.lock().await;
-        self.replay_all(store, cx, lost).await
+        self.replay_all(store, cx, data).await
     }
 
-    async fn replay_all(&self, store: &dyn SessionStore, cx: &Cx, lost: bool) -> Result<()> {
+    async fn replay_all(&self, store: &dyn SessionStore, cx: &Cx, data: Data) -> Result<()> {
         let now = store.now(cx);
-        let endings = self.local().endings(lost, now);
+        self.tell_endings(store, cx, data, now).await?;
+        let revocations = self.local().revocations(data.is_doubtful(), now);
+        for (user, revocation) in revocations {
+            revoke_since(store, cx, &user, &revocation).await?;
+            self.local().told_revocation(&user);
+        }
+        if data.is_doubtful() && !data.is_lost() {
+            self.look_back(store, cx, now).await?;
+        }
+        let changes = self.local().changes();
+        for (record, pending) in changes {
+            self.merge(store, cx, &record, pending, data).await?;
+        }
+        let touches = self.local().touches();
+        for (id, generation) in touches {
+            store.touch(cx, id, generation).await?;
+            self.local().told_touch(id);
+        }
+        if data.is_lost() {
+            self.write_back(store, cx, now).await?;
+        }
+        self.local().settle();
+        Ok(())
+    }
+
+    async fn tell_endings(&self, store: &dyn SessionStore, cx: &Cx, data: Data, now: Timestamp) -> Result<()> {
+        // While others may still write sessions back, a snapshot may have lost the marks of what ended.
+        let all = data.is_lost() || (data.is_doubtful() && self.is_burying(now));
+        let endings = self.local().endings(all, now);
         for batch in endings.chunks(BATCH) {
             let told: Vec<_> =
                 batch.iter().map(|(id, user, lasting)| store.bury(cx, *id, user.as_ref(), *lasting)).collect();
@@ -34,24 +91,34 @@ impl FallbackSessionStore {
                 self.local().told_ending(*id);
             }
         }
-        let revocations = self.local().revocations(lost, now);
-        for (user, revocation) in revocations {
-            revoke_since(store, cx, &user, &revocation).await?;
-            self.local().told_revocation(&user);
+        Ok(())
+    }
+
+    /// Looks whether the store went back in time: sessions that ended here are ended again, older states of sessions
+    /// are replaced. What is not there is not written: another instance may have ended it.
+    async fn look_back(&self, store: &dyn SessionStore, cx: &Cx, now: Timestamp) -> Result<()> {
+        let ended = self.local().told_endings(RING, now);
+        for batch in ended.chunks(BATCH) {
+            let loads: Vec<_> = batch.iter().map(|id| store.load(cx, *id)).collect();
+            for (id, load) in batch.iter().zip(loads) {
+                if let Some(revived) = readable(load.await)? {
+                    store.bury(cx, *id, revived.user(), self.max_stale()).await?;
+                    SessionFallback::Ended.count();
+                }
+            }
         }
-        let changes = self.local().changes();
-        for (record, pending) in changes {
-            self.merge(store, cx, &record, pending, lost).await?;
+        let copies = self.local().settled(COMPARED, now);
+        for batch in copies.chunks(BATCH) {
+            let loads: Vec<_> = batch.iter().map(|copy| store.load(cx, copy.id())).collect();
+            for (copy, load) in batch.iter().zip(loads) {
+                let stored = readable(load.await)?;
+                if let Some(older) = stored.filter(|stored| stored.stamp() < copy.stamp() && !stored.read_only)
+                    && let Save::Saved = store.save(cx, copy, older.stamp(), None).await?
+                {
+                    SessionFallback::Restored.count();
+                }
+            }
         }
-        let touches = self.local().touches();
-        for (id, generation) in touches {
-            store.touch(cx, id, generation).await?;
-            self.local().told_touch(id);
-        }
-        if lost {
-            self.write_back(store, cx, now).await?;
-        }
-        self.local().settle();
         Ok(())
     }
 
@@ -61,26 +128,59 @@ impl FallbackSessionStore {
         cx: &Cx,
         record: &Record,
         pending: Pending,
-        lost: bool,
+        data: Data,
     ) -> Result<()> {
-        let (id, sent) = (record.id(), record.stamp());
-        if self.local().is_ended(id) {
+        if self.local().is_ended(record.id()) {
             return Ok(());
         }
-        let stored = match pending {
-            Pending::Over(over) if !lost => match store.save(cx, record, over, None).await? {
-                Save::Saved => Some(record.clone()),
-                Save::Conflict(stored) => Some(*stored),
-                Save::Gone => None,
-            },
-            Pending::Born | Pending::Over(_) => restore(store, cx, record).await?,
+        let (stored, is_merged) = match pending {
+            Pending::Over(over) if !data.is_lost() => self.merge_over(store, cx, record, &over).await?,
+            Pending::Born | Pending::Over(_) => {
+                let stored = self.restore(store, cx, record).await?;
+                let is_ours = |stored: &Record| {
+                    stored.stamp() == record.stamp()
+                        && stored.secret.matches(&record.secret)
+                        && stored.data() == record.data()
+                };
+                let is_merged = stored.as_ref().is_some_and(is_ours);
+                (stored, is_merged)
+            }
         };
-        let fits =
-            stored.as_ref().is_some_and(|stored| stored.stamp() == sent && stored.secret.matches(&record.secret));
-        if fits { SessionFallback::Merged } else { SessionFallback::Dropped }.count();
-        self.local().told_change(id, stored.as_ref(), sent, store.now(cx));
+        if is_merged { SessionFallback::Merged } else { SessionFallback::Dropped }.count();
+        self.local().told_change(&Told { sent: record, stored: stored.as_ref(), is_merged }, store.now(cx));
         // Ended while it was on its way: told to the store before anybody can load it.
         self.tell_if_ended(store, cx, record).await
+    }
+
+    /// Saves a state that replaces `over`; where others replaced it too, and nobody logged in or out, with their changes.
+    async fn merge_over(
+        &self,
+        store: &dyn SessionStore,
+        cx: &Cx,
+        record: &Record,
+        over: &Record,
+    ) -> Result<(Option<Record>, bool)> {
+        let (mut next, mut replaces) = (record.clone(), over.stamp());
+        for _ in 0..TRIES {
+            let stored = match store.save(cx, &next, replaces, None).await? {
+                Save::Saved => return Ok((Some(next), true)),
+                Save::Gone => return Ok((None, false)),
+                Save::Conflict(stored) => *stored,
+            };
+            // A login or rotation of our own, whose answer was lost, is no reason to drop what came after it.
+            let is_ours =
+                stored.stamp().generation == record.stamp().generation && stored.secret.matches(&record.secret);
+            let is_others = stored.stamp().generation != over.stamp().generation && !is_ours;
+            if is_others || stored.read_only {
+                return Ok((Some(stored), false));
+            }
+            replaces = stored.stamp();
+            next = match record.rebased(over, &stored) {
+                Ok(merged) if merged.check_size(self.0.config.max_size).is_ok() => merged,
+                _ => return Ok((Some(stored), false)),
+            };
+        }
+        Ok((store.load(cx, record.id()).await?, false))
     }
 
     async fn write_back(&self, store: &dyn SessionStore, cx: &Cx, now: Timestamp) -> Result<()> {
@@ -89,19 +189,38 @@ impl FallbackSessionStore {
             if self.local().is_ended(record.id()) {
                 continue;
             }
-            let stored = restore(store, cx, record).await?;
+            let stored = self.restore(store, cx, record).await?;
             if stored.is_some() {
                 SessionFallback::Restored.count();
             }
-            self.local().told_change(record.id(), stored.as_ref(), record.stamp(), now);
+            self.local().told_change(&Told { sent: record, stored: stored.as_ref(), is_merged: true }, now);
             self.tell_if_ended(store, cx, record).await?;
         }
         Ok(())
     }
 
+    /// Writes a session to a store that has none of that id, or an older state; what it holds then, nothing if it was
+    /// ended.
+    async fn restore(&self, store: &dyn SessionStore, cx: &Cx, record: &Record) -> Result<Option<Record>> {
+        match store.restore(cx, record, self.0.config.max_per_user).await? {
+            Create::Created => return Ok(Some(record.clone())),
+            Create::Revoked => return Ok(None),
+            Create::Exists => {}
+        }
+        let Some(stored) = store.load(cx, record.id()).await? else { return Ok(None) };
+        if stored.stamp() >= record.stamp() {
+            return Ok(Some(stored));
+        }
+        Ok(match store.save(cx, record, stored.stamp(), None).await? {
+            Save::Saved => Some(record.clone()),
+            Save::Conflict(newer) => Some(*newer),
+            Save::Gone => None,
+        })
+    }
+
     async fn tell_if_ended(&self, store: &dyn SessionStore, cx: &Cx, record: &Record) -> Result<()> {
         if self.local().is_ended(record.id()) {
-            store.bury(cx, record.id(), record.user(), self.0.max_stale).await?;
+            store.bury(cx, record.id(), record.user(), self.max_stale()).await?;
             self.local().told_ending(record.id());
         }
         Ok(())
@@ -109,13 +228,22 @@ impl FallbackSessionStore {
 
     /// Before a verb: tells the store what it has missed, where it was away without a recovery of its own.
     pub(super) async fn settle(&self, cx: &Cx) {
-        if !self.local().is_pending() {
+        if self.is_settled() {
             return;
         }
+        self.recall().await;
         let Ok(_one_at_a_time) = self.0.replaying.try_lock() else { return };
-        if let Err(error) = self.replay_all(&*self.0.store, cx, false).await {
+        if let Err(error) = self.replay_all(&*self.0.store, cx, Data::Kept).await {
             tracing::debug!(%error, "the session store is still away");
         }
+    }
+}
+
+/// What cannot be read is left alone, here as everywhere.
+fn readable(load: Result<Option<Record>>) -> Result<Option<Record>> {
+    match load {
+        Err(error) if error.is_corrupt() => Ok(None),
+        load => load,
     }
 }
 
@@ -123,28 +251,15 @@ impl FallbackSessionStore {
 async fn revoke_since(store: &dyn SessionStore, cx: &Cx, user: &UserId, revocation: &Revocation) -> Result<()> {
     let Revocation { at, except, lasting, .. } = *revocation;
     store.revoke_before(cx, user, at, except, lasting).await?;
-    for record in store.list(cx, user).await? {
-        if Some(record.id()) != except && record.logged_in.is_none_or(|login| login <= at) {
+    let listed = match store.list(cx, user).await {
+        // An index of somebody else's making: the next login replaces it.
+        Err(error) if error.is_corrupt() => Vec::new(),
+        listed => listed?,
+    };
+    for record in listed {
+        if revocation.covers(&record) {
             store.bury(cx, record.id(), Some(user), lasting).await?;
         }
     }
     Ok(())
-}
-
-/// Writes a session to a store that has none of that id, or an older state; what it holds then, nothing if it was ended.
-async fn restore(store: &dyn SessionStore, cx: &Cx, record: &Record) -> Result<Option<Record>> {
-    match store.restore(cx, record).await? {
-        Create::Created => return Ok(Some(record.clone())),
-        Create::Revoked => return Ok(None),
-        Create::Exists => {}
-    }
-    let Some(stored) = store.load(cx, record.id()).await? else { return Ok(None) };
-    if stored.stamp() >= record.stamp() {
-        return Ok(Some(stored));
-    }
-    Ok(match store.save(cx, record, stored.stamp(), None).await? {
-        Save::Saved => Some(record.clone()),
-        Save::Conflict(newer) => Some(*newer),
-        Save::Gone => None,
-    })
 }

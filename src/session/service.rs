@@ -12,7 +12,7 @@ use super::{
     id::Token,
     layer::Reads,
 };
-use crate::{Cx, Principal};
+use crate::Principal;
 
 /// The service that [`SessionLayer`] makes.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl<S> SessionService<S> {
     fn session_of<B>(&self, request: &Request<B>) -> Session {
         let (token, carrier) = self.token_of(request);
         let sessions = self.layer.sessions.clone();
-        Session::new(sessions, Cx::of(request.extensions()), token, carrier, request.headers())
+        Session::new(sessions, request, token, carrier)
     }
 
     fn token_of<B>(&self, request: &Request<B>) -> (Option<Token>, Carrier) {

@@ -10,11 +10,14 @@ use std::{
 };
 
 use http::HeaderValue;
-use tokio::sync::broadcast;
 
 use super::{
-    Create, Record, SessionConfig, SessionId, SessionInfo, SessionLayer, SessionStore, cookie, id::Token, record,
-    touch::Touches, turns::Turns,
+    Create, Record, SessionConfig, SessionId, SessionInfo, SessionLayer, SessionStore, cookie,
+    endings::{Told, Waiting},
+    id::Token,
+    record,
+    touch::Touches,
+    turns::Turns,
 };
 use crate::{Cx, Error, Result, UserId, background::Background};
 
@@ -44,12 +47,14 @@ struct Shared {
     config: SessionConfig,
     touches: Touches,
     turns: Turns,
-    endings: broadcast::Sender<SessionId>,
+    waiting: Waiting,
     watch: CookieWatch,
 }
 
-/// How often `ended` looks whether a session was ended by another instance.
-const POLL_ENDED: Duration = Duration::from_secs(5);
+/// How often `ended` looks whether a session was ended elsewhere, where the store does not tell or is away.
+const LOOK: Duration = Duration::from_secs(5);
+/// The same, where the store tells.
+const LOOK_ANYWAY: Duration = Duration::from_secs(60);
 /// How often a creation is tried against ids taken and revocations under way.
 const CREATE_TRIES: u32 = 3;
 
@@ -72,13 +77,12 @@ impl Sessions {
 
     fn make(store: Arc<dyn SessionStore>, config: SessionConfig, background: Background) -> Self {
         let touches = Touches::new(Arc::clone(&store), background);
-        let endings = broadcast::channel(256).0;
         Self(Arc::new(Shared {
             store,
             config,
             touches,
             turns: Turns::default(),
-            endings,
+            waiting: Waiting::default(),
             watch: CookieWatch::default(),
         }))
     }
@@ -139,7 +143,7 @@ impl Sessions {
         let user = UserId::new(user);
         let (record, token) = self
             .create(&Cx::new(), |now, config, token| {
-                record::begin(token, config, now).login(user.clone(), None, now, config)
+                record::begin(token, config, now).login(user.clone(), record::Client::default(), now, config)
             })
             .await?;
         let max_age = record.time_to_live(self.store().now(&Cx::new()));
@@ -163,16 +167,26 @@ impl Sessions {
     /// # Ok(()) }
     /// ```
     pub async fn ended(&self, id: &SessionId) {
-        let mut endings = self.0.endings.subscribe();
+        let waiting = &self.0.waiting;
+        let mut told = waiting.listen();
+        let every = if waiting.is_told(|to| self.store().tell_endings(to)) { LOOK_ANYWAY } else { LOOK };
         loop {
             let cx = Cx::new();
             let left = match self.store().load(&cx, *id).await {
-                Ok(Some(record)) => record.time_to_live(self.store().now(&cx)),
+                Ok(Some(record)) => every.min(record.time_to_live(self.store().now(&cx))),
                 Ok(None) => return,
-                Err(_) => POLL_ENDED,
+                Err(_) => LOOK,
             };
-            let ours = async { while !matches!(endings.recv().await, Ok(ended) if ended == *id) {} };
-            if tokio::time::timeout(left.min(POLL_ENDED), ours).await.is_ok() {
+            let news = async {
+                loop {
+                    match told.recv().await {
+                        Ok(Told::Ended(ended)) if ended != *id => {}
+                        // What was missed may have been this one.
+                        news => return news,
+                    }
+                }
+            };
+            if matches!(tokio::time::timeout(left, news).await, Ok(Ok(Told::Ended(_)))) {
                 return;
             }
         }
@@ -218,8 +232,7 @@ impl Sessions {
 
     /// Tells those who wait for the end of a session.
     pub(super) fn announce(&self, id: SessionId) {
-        // An error says that nobody waits.
-        let _ = self.0.endings.send(id);
+        self.0.waiting.announce(id);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{Record, SessionId, Stamp};
+use super::{Endings, Record, SecretHash, SessionId, Stamp};
 use crate::{Cx, StoreFuture, UserId, clock::Clock, clock::Timestamp};
 
 /// What became of [`SessionStore::save`].
@@ -65,6 +65,29 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Ends a session; whether there was one. `user` is whose index it is in, where that is known.
     fn delete(&self, cx: &Cx, id: SessionId, user: Option<&UserId>) -> StoreFuture<bool>;
 
+    /// Ends the session that this secret opens, without a load before it; the session as it was.
+    ///
+    /// With a `mark` its id stays taken for so long, as by [`bury`](SessionStore::bury). A store that has no such verb
+    /// answers nothing, as here, and is then asked to load and to delete.
+    fn logout(
+        &self,
+        cx: &Cx,
+        id: SessionId,
+        secret: &SecretHash,
+        mark: Option<Duration>,
+    ) -> Option<StoreFuture<Option<Record>>> {
+        let _ = (cx, id, secret, mark);
+        None
+    }
+
+    /// From now on tells `to` of every session that ends, on this instance or another; whether it does.
+    ///
+    /// A store that hears nothing answers `false`, as here: whoever waits for an end then looks every 5 seconds.
+    fn tell_endings(&self, to: Endings) -> bool {
+        let _ = to;
+        false
+    }
+
     /// A user's live sessions, the one that ends last first.
     fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>>;
 
@@ -91,9 +114,10 @@ pub trait SessionStore: Send + Sync + 'static {
         StoreFuture::submit(async move { deleted.await.map(drop) })
     }
 
-    /// Writes back a session that the store has lost; not one whose login was revoked since.
-    fn restore(&self, cx: &Cx, record: &Record) -> StoreFuture<Create> {
-        self.create(cx, record, None)
+    /// Writes back a session that the store has lost; not one whose login was revoked since. With a `cap`, ends the
+    /// user's oldest sessions beyond it, this one if it is among them.
+    fn restore(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
+        self.create(cx, record, cap)
     }
 
     /// Remembers a revocation made at `at`, when the store could not be told: logins of before are not
@@ -160,8 +184,22 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
         (**self).bury(cx, id, user, lasting)
     }
 
-    fn restore(&self, cx: &Cx, record: &Record) -> StoreFuture<Create> {
-        (**self).restore(cx, record)
+    fn restore(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
+        (**self).restore(cx, record, cap)
+    }
+
+    fn logout(
+        &self,
+        cx: &Cx,
+        id: SessionId,
+        secret: &SecretHash,
+        mark: Option<Duration>,
+    ) -> Option<StoreFuture<Option<Record>>> {
+        (**self).logout(cx, id, secret, mark)
+    }
+
+    fn tell_endings(&self, to: Endings) -> bool {
+        (**self).tell_endings(to)
     }
 
     fn revoke_before(

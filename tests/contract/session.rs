@@ -2,7 +2,10 @@
 
 mod commands_of_a_request;
 mod fallback;
+mod formats;
+mod journal;
 mod on_a_real_server;
+mod races;
 
 use std::num::NonZeroU32;
 
@@ -98,6 +101,8 @@ contract! {
     revokes_all_but_one
     a_cap_ends_the_oldest_live_session
     of_concurrent_saves_one_wins_each_round
+    a_logout_takes_the_secret_that_opens_the_session
+    what_is_written_back_keeps_to_the_cap
 }
 
 async fn create(store: &impl SessionStore, record: &Record) {
@@ -273,4 +278,45 @@ async fn of_concurrent_saves_one_wins_each_round(store: &impl SessionStore) {
         won += u32::from(matches!(save.await.expect("up"), Save::Saved));
     }
     assert_eq!(won, 1);
+}
+
+async fn a_logout_takes_the_secret_that_opens_the_session(store: &impl SessionStore) {
+    let logout = async |cx: Cx, of: &Record, secret: &Record| {
+        let ended = store.logout(&cx, of.id(), &testing::secret(secret), None).expect("all of these have the verb");
+        ended.await.expect("up").map(|record| record.encode())
+    };
+    let (record, other) = (of(1, seconds(0)), of(1, seconds(0)));
+    create(store, &record).await;
+    create(store, &other).await;
+    assert_eq!(logout(at(seconds(1)), &record, &other).await, None);
+    assert_eq!(logout(at(hours(1)), &record, &record).await, None); // expired
+    assert_eq!(logout(at(seconds(1)), &record, &record).await, Some(record.encode()));
+    assert_eq!(logout(at(seconds(1)), &record, &record).await, None);
+    assert!(store.load(&at(seconds(2)), record.id()).await.expect("up").is_none());
+    let listed = store.list(&at(seconds(2)), &UserId::new(1)).await.expect("up");
+    assert_eq!(listed.iter().map(Record::id).collect::<Vec<_>>(), [other.id()]);
+
+    // The secret of before a login ends nothing, that of before a renewal does for ten seconds.
+    let rotated = testing::login(&other, &UserId::new(1), &config(), START + seconds(5));
+    let renewed = testing::renewal(&rotated, START + seconds(5));
+    for (next, over) in [(&rotated, &other), (&renewed, &rotated)] {
+        let saved = store.save(&at(seconds(5)), next, over.stamp(), None).await.expect("up");
+        assert!(matches!(saved, Save::Saved));
+    }
+    assert_eq!(logout(at(seconds(6)), &other, &other).await, None);
+    assert_eq!(logout(at(seconds(15)), &other, &rotated).await, None);
+    assert_eq!(logout(at(seconds(14)), &other, &rotated).await, Some(renewed.encode()));
+}
+
+async fn what_is_written_back_keeps_to_the_cap(store: &impl SessionStore) {
+    let cap = NonZeroU32::new(2);
+    let logins = [of(1, minutes(3)), of(1, minutes(1)), of(1, minutes(2))];
+    for record in &logins {
+        let _either = store.restore(&at(minutes(4)), record, cap).await.expect("up");
+    }
+    let listed = store.list(&at(minutes(4)), &UserId::new(1)).await.expect("up");
+    assert_eq!(listed.iter().map(Record::id).collect::<Vec<_>>(), [logins[0].id(), logins[2].id()]);
+    let oldest = of(1, minutes(0));
+    let _either = store.restore(&at(minutes(4)), &oldest, cap).await.expect("up");
+    assert!(store.load(&at(minutes(4)), oldest.id()).await.expect("up").is_none());
 }

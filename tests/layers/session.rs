@@ -1,5 +1,6 @@
 //! The session layer's own rules, through services of a few lines.
 
+mod csrf;
 mod extractors;
 mod races;
 
@@ -374,10 +375,12 @@ async fn sessions_are_listed_and_revoked() {
 #[tokio::test]
 async fn a_login_remembers_the_device() {
     let bench = Bench::new();
-    let request = Request::builder().header(header::USER_AGENT, "Browser/1").body(()).expect("a request");
+    let mut request = Request::builder().header(header::USER_AGENT, "Browser/1").body(()).expect("a request");
+    request.extensions_mut().insert(towerkeep::ClientIp("2001:db8::7".parse().expect("an address")));
     bench.send(bench.sessions.layer(), request, login).await;
     let listed = bench.sessions.list(1).await.expect("up");
     assert_eq!(listed[0].device.as_deref(), Some("Browser/1"));
+    assert_eq!(listed[0].ip.map(|ip| ip.to_string()).as_deref(), Some("2001:db8::7"));
     let json = serde_json::to_value(&listed[0]).expect("JSON");
     assert_eq!(json["id"], listed[0].id.to_string());
 }

@@ -7,5 +7,6 @@ mod app;
 mod instances;
 mod limits;
 mod logs;
+mod migration;
 mod sessions;
 mod under_load;

@@ -1,7 +1,12 @@
 //! Sessions through an outage: who stays logged in, who stays logged out.
 
+use std::time::Duration;
+
 use http::StatusCode;
-use towerkeep::Status;
+use towerkeep::{
+    Keep, Status,
+    session::{FileJournal, SessionConfig},
+};
 
 use crate::{
     app::{Client, app, keep},
@@ -106,4 +111,59 @@ async fn a_login_during_the_outage_holds_here() {
     server.launch();
     eventually("redis is reached again", async || keep.status() == Status::Up).await;
     assert_eq!(user.get("/me").await.body, "7", "and is written to redis when it is back");
+}
+
+#[tokio::test]
+async fn a_redis_restored_from_an_old_snapshot_revives_nobody_who_logged_out() {
+    let mut server = RedisServer::start_with(&["--dbfilename", "old.rdb"]);
+    let (first, second) = (keep(&server.url()).await, keep(&server.url()).await);
+    let (here, there) = (app(&first), app(&second));
+    let (mut leaves, mut everywhere) = (Client::logged_in(&here, 1).await, Client::logged_in(&here, 2).await);
+    let mut stays = Client::logged_in(&here, 3).await;
+    let stolen = [leaves.clone(), everywhere.clone()];
+    let () = redis::cmd("SAVE").query_async(&mut server.client().await).await.expect("saved");
+    assert_eq!(leaves.post("/logout").await.status, StatusCode::OK);
+    assert_eq!(everywhere.get("/me").await.body, "2");
+    assert_eq!(first.sessions().revoke_all(2).await.expect("up"), 1);
+    // A login of after the snapshot replaces the secret of the session that is in it.
+    assert_eq!(stays.post("/login/3").await.status, StatusCode::OK);
+
+    server.kill();
+    assert_eq!(stays.get("/me").await.body, "3");
+    server.launch(); // with the sessions of before the logouts
+    eventually("both are back", async || first.status() == Status::Up && second.status() == Status::Up).await;
+    for stolen in &stolen {
+        assert_eq!(stolen.clone().get("/me").await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(stolen.at(&there).get("/me").await.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(stays.at(&there).get("/me").await.body, "3", "with the secret of after the snapshot");
+}
+
+#[tokio::test]
+async fn with_a_journal_a_logout_of_the_outage_survives_the_instance_that_made_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let start = async |url: &str| {
+        let journal = FileJournal::open(dir.path().join("logouts")).expect("it can be written");
+        let keep = Keep::builder().redis(url).sessions(SessionConfig::new().journal(journal)).build();
+        keep.expect("a valid url")
+    };
+    let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let stolen = {
+        let keep = start(&server.url()).await;
+        assert!(keep.ready(Duration::from_secs(10)).await);
+        let mut user = Client::logged_in(&app(&keep), 42).await;
+        let stolen = user.clone();
+        server.kill();
+        assert_eq!(user.post("/logout").await.status, StatusCode::OK);
+        stolen.cookie
+    };
+    server.launch(); // with the session still in its append-only file
+    let next = start(&server.url()).await;
+    assert!(next.ready(Duration::from_secs(10)).await);
+    let other = keep(&server.url()).await;
+    for keep in [&next, &other] {
+        let mut thief = Client::new(&app(keep), 9);
+        thief.cookie.clone_from(&stolen);
+        assert_eq!(thief.get("/me").await.status, StatusCode::UNAUTHORIZED);
+    }
 }

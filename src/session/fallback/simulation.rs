@@ -1,7 +1,9 @@
-//! Random outages and losses of data over three instances: what was logged out stays so, what was not is not lost.
+//! Random outages, crashes, losses of data and old snapshots over three instances with journals: what was logged out
+//! stays so, and what was not is not lost. A failure prints its steps, and proptest keeps their seed.
 
 use std::{
     collections::{HashMap, HashSet},
+    num::NonZeroU32,
     sync::Mutex,
 };
 
@@ -10,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     clock::{ManualClock, days, seconds},
-    session::{MemorySessionStore, testing},
+    session::{Create, MemoryJournal, MemorySessionStore, replay::Data, testing},
     store::OutageSwitch,
 };
 
@@ -29,6 +31,14 @@ struct Stored {
     epoch: (u32, Timestamp),
 }
 
+/// The server's data at some time.
+struct Snapshot {
+    kept: Vec<Record>,
+    buried: HashSet<SessionId>,
+    revoked: HashMap<UserId, Timestamp>,
+    epoch: (u32, Timestamp),
+}
+
 impl Server {
     fn new(clock: &ManualClock) -> Self {
         let sessions = MemorySessionStore::new(clock.clock());
@@ -38,6 +48,27 @@ impl Server {
 
     fn stored(&self) -> MutexGuard<'_, Stored> {
         self.0.lock().expect("no panic while held")
+    }
+
+    /// What a snapshot of the data holds.
+    async fn snapshot(&self, begun: &[Record]) -> Snapshot {
+        let sessions = self.stored().sessions.clone();
+        let mut kept = Vec::new();
+        for record in begun {
+            kept.extend(sessions.load(&Cx::new(), record.id()).await.expect("memory"));
+        }
+        let stored = self.stored();
+        Snapshot { kept, buried: stored.buried.clone(), revoked: stored.revoked.clone(), epoch: stored.epoch }
+    }
+
+    async fn restore(&self, snapshot: &Snapshot) {
+        let sessions = MemorySessionStore::new(self.stored().clock.clock());
+        for record in &snapshot.kept {
+            let _new = sessions.create(&Cx::new(), record, None).await.expect("memory");
+        }
+        let mut stored = self.stored();
+        (stored.sessions, stored.epoch) = (sessions, snapshot.epoch);
+        (stored.buried, stored.revoked) = (snapshot.buried.clone(), snapshot.revoked.clone());
     }
 
     fn lose_everything(&self) {
@@ -88,6 +119,24 @@ impl SessionStore for Link {
     fn delete(&self, cx: &Cx, id: SessionId, user: Option<&UserId>) -> StoreFuture<bool> {
         self.ask(Some(id), false, |stored| stored.sessions.delete(cx, id, user))
     }
+    fn logout(
+        &self,
+        cx: &Cx,
+        id: SessionId,
+        secret: &SecretHash,
+        mark: Option<Duration>,
+    ) -> Option<StoreFuture<Option<Record>>> {
+        let ended =
+            self.ask(Some(id), None, |stored| stored.sessions.logout(cx, id, secret, None).expect("memory has it"));
+        let server = self.0.clone();
+        Some(StoreFuture::submit(async move {
+            let ended = ended.await?;
+            if ended.is_some() && mark.is_some() {
+                server.stored().buried.insert(id);
+            }
+            Ok(ended)
+        }))
+    }
     fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>> {
         self.ask(None, Vec::new(), |stored| stored.sessions.list(cx, user))
     }
@@ -114,12 +163,12 @@ impl SessionStore for Link {
         }
         StoreFuture::submit(async move { deleted.await.map(drop) })
     }
-    fn restore(&self, cx: &Cx, record: &Record) -> StoreFuture<Create> {
+    fn restore(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
         let mark = record.user().and_then(|user| self.0.stored().revoked.get(user).copied());
         if mark.is_some_and(|mark| record.logged_in.is_some_and(|login| login <= mark)) {
             return StoreFuture::ok(Create::Revoked);
         }
-        self.create(cx, record, None)
+        self.create(cx, record, cap)
     }
     fn revoke_before(
         &self,
@@ -150,6 +199,11 @@ enum Step {
     Down(usize),
     Up(usize),
     Lose,
+    /// The instance dies; what is left of it is its journal.
+    Crash(usize),
+    Snapshot,
+    /// The server dies, and comes back with the data of the snapshot.
+    Rewind,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -162,8 +216,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (on.clone(), which).prop_map(|(on, which)| Step::Logout(on, which)),
         1 => (on.clone(), 0..3u8).prop_map(|(on, user)| Step::RevokeAll(on, user)),
         2 => on.clone().prop_map(Step::Down),
-        3 => on.prop_map(Step::Up),
+        3 => on.clone().prop_map(Step::Up),
         1 => Just(Step::Lose),
+        1 => on.prop_map(Step::Crash),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::Rewind),
     ];
     proptest::collection::vec(step, 1..60)
 }
@@ -171,7 +228,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Instance {
     store: FallbackSessionStore,
     link: Link,
-    epoch: (u32, Timestamp),
+    journal: MemoryJournal,
+    /// Which data it has worked with.
+    epoch: Option<(u32, Timestamp)>,
+}
+
+impl Instance {
+    fn new(link: Link, journal: MemoryJournal) -> Self {
+        let config = SessionConfig::new().journal(journal.clone());
+        Self { store: FallbackSessionStore::new(link.clone(), &config), link, journal, epoch: None }
+    }
 }
 
 struct World {
@@ -181,6 +247,7 @@ struct World {
     begun: Vec<Record>,
     /// Ended for good: by a logout, or by a revocation of a session that the instance had seen or could see.
     ended: HashSet<SessionId>,
+    snapshot: Option<Snapshot>,
 }
 
 impl World {
@@ -189,13 +256,14 @@ impl World {
         let server = Server::new(&clock);
         let instance = |_| {
             let link = Link(server.clone(), OutageSwitch::default());
-            let store = FallbackSessionStore::new(link.clone(), &SessionConfig::new());
+            let mut instance = Instance::new(link, MemoryJournal::default());
             let epoch = server.stored().epoch;
-            store.lost_at(epoch.1);
-            Instance { store, link, epoch }
+            instance.store.lost_at(epoch.1);
+            instance.epoch = Some(epoch);
+            instance
         };
         let instances = (0..INSTANCES).map(instance).collect();
-        Self { clock, server, instances, begun: Vec::new(), ended: HashSet::new() }
+        Self { clock, server, instances, begun: Vec::new(), ended: HashSet::new(), snapshot: None }
     }
 
     /// What the Redis handle does: recovery before anything else.
@@ -207,9 +275,14 @@ impl World {
         instance.link.1.set(false);
         let epoch = self.server.stored().epoch;
         instance.store.lost_at(epoch.1);
-        let is_lost = instance.epoch != epoch;
-        instance.store.replay(&instance.link, &Cx::new(), is_lost).await.expect("the server is up");
-        instance.epoch = epoch;
+        let is_lost = instance.epoch.is_some_and(|known| known != epoch);
+        let data = if is_lost { Data::Lost } else { Data::Unsure };
+        instance.store.replay(&instance.link, &Cx::new(), data).await.expect("the server is up");
+        instance.epoch = Some(epoch);
+    }
+
+    fn disconnect(&self) {
+        self.instances.iter().for_each(|instance| instance.link.1.set(true));
     }
 
     async fn load(&self, on: usize, which: usize) -> Option<Record> {
@@ -219,6 +292,16 @@ impl World {
 
     async fn step(&mut self, step: Step) {
         self.clock.advance(seconds(1));
+        match step {
+            Step::Down(on) => self.instances[on].link.1.set(true),
+            Step::Up(on) => self.up(on).await,
+            Step::Lose | Step::Crash(_) | Step::Snapshot | Step::Rewind => self.fail(step).await,
+            step => self.live(step).await,
+        }
+    }
+
+    /// What users do.
+    async fn live(&mut self, step: Step) {
         let (cx, now, config) = (Cx::new(), self.clock.clock().now(), SessionConfig::new());
         match step {
             Step::Login(on, user) => {
@@ -239,8 +322,11 @@ impl World {
             }
             Step::Logout(on, which) => {
                 let Some(record) = self.load(on, which).await else { return };
-                let ended = self.instances[on].store.delete(&cx, record.id(), record.user()).await;
-                assert!(ended.expect("kept"));
+                let store = &self.instances[on].store;
+                match store.logout(&cx, record.id(), &record.secret, None) {
+                    Some(ended) => assert!(ended.await.expect("kept").is_some()),
+                    None => assert!(store.delete(&cx, record.id(), record.user()).await.expect("kept")),
+                }
                 self.ended.insert(record.id());
             }
             Step::RevokeAll(on, user) => {
@@ -248,12 +334,31 @@ impl World {
                 let ended = self.instances[on].store.revoke_all(&cx, &user, None, days(30)).await;
                 self.ended.extend(ended.expect("kept"));
             }
-            Step::Down(on) => self.instances[on].link.1.set(true),
-            Step::Up(on) => self.up(on).await,
+            _ => {}
+        }
+    }
+
+    /// What befalls the server and the instances.
+    async fn fail(&mut self, step: Step) {
+        match step {
             Step::Lose => {
-                self.instances.iter().for_each(|instance| instance.link.1.set(true));
+                self.disconnect();
                 self.server.lose_everything();
             }
+            Step::Crash(on) => {
+                // It begins without a connection, and with nothing but its journal.
+                let Instance { link, journal, .. } = &self.instances[on];
+                let (link, journal) = (link.clone(), journal.clone());
+                link.1.set(true);
+                self.instances[on] = Instance::new(link, journal);
+            }
+            Step::Snapshot => self.snapshot = Some(self.server.snapshot(&self.begun).await),
+            Step::Rewind => {
+                let Some(snapshot) = &self.snapshot else { return };
+                self.disconnect();
+                self.server.restore(snapshot).await;
+            }
+            _ => {}
         }
     }
 
@@ -275,7 +380,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
     #[test]
     fn nothing_that_was_ended_comes_back(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

@@ -101,7 +101,8 @@ async fn are_as_few_as_promised() {
     let begun = async |session: Session| session.insert("a", 1).expect("fits");
     assert_eq!(watched.ask(None, begun).await, ["SET"]);
     let end = async |session: Session| session.logout().await.expect("up");
-    assert_eq!(watched.ask(some, end).await, ["GET", "DEL", "ZREM"]);
+    assert_eq!(watched.ask(some, end).await, ["EVALSHA", "ZREM"]);
+    assert_eq!(watched.ask(some, end).await, ["EVALSHA"]); // it is gone
     assert!(watched.ask(None, end).await.is_empty());
     let read_none = async |session: Session| drop(session.user().await.expect("up"));
     assert!(watched.ask(None, read_none).await.is_empty());
@@ -129,4 +130,19 @@ async fn grow_by_one_script_when_a_touch_is_due() {
         seen.extend(watched.seen().await);
     }
     assert_eq!(seen, ["GET", "EVALSHA"]);
+}
+
+#[tokio::test]
+async fn end_a_session_that_was_read_by_one_script() {
+    let mut watched = Watched::start(SessionConfig::new()).await;
+    let issued = watched.sessions.issue(1).await.expect("up");
+    let greet_and_end = async |session: Session| {
+        assert!(session.user().await.expect("up").is_some());
+        session.logout().await.expect("up");
+        assert!(session.user().await.expect("known").is_none());
+    };
+    assert_eq!(watched.ask(Some(&issued), greet_and_end).await, ["GET", "EVALSHA", "ZREM"]);
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg("tk:user:*").query_async(&mut watched.server.client().await).await.expect("up");
+    assert!(keys.is_empty(), "{keys:?}");
 }

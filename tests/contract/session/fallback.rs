@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use towerkeep::{session::SessionId, store::OutageSwitch};
+use towerkeep::{
+    session::{SessionId, SessionOutage},
+    store::OutageSwitch,
+};
 
 use super::*;
 use crate::support::eventually;
@@ -85,20 +88,97 @@ async fn changes_and_logins_are_kept_and_merged() {
     assert!(lives(&both.direct, &at(seconds(5)), born.id()).await);
 }
 
-#[tokio::test]
-async fn changes_of_a_session_that_others_changed_are_dropped() {
+/// Both instances change one session while the first is cut off; the two states, and what is stored in the end.
+async fn both_change(ours: impl Fn(&Record) -> Record, theirs: impl Fn(&Record) -> Record) -> (Record, Record, Record) {
     let both = Instances::new();
-    let record = anonymous();
+    let record = with(&anonymous(), r#"{"a":1,"b":1}"#);
     create(both.a(), &record).await;
     both.outages[0].set(true);
-    let (ours, theirs) = (with(&record, r#"{"ours":1}"#), with(&record, r#"{"theirs":1}"#));
-    let saved = both.a().save(&at(seconds(1)), &ours, record.stamp(), None).await.expect("kept");
-    assert!(matches!(saved, Save::Saved));
-    let saved = both.stores[1].save(&at(seconds(1)), &theirs, record.stamp(), None).await.expect("up");
-    assert!(matches!(saved, Save::Saved));
+    let (ours, theirs) = (ours(&record), theirs(&record));
+    for (store, next) in [(both.a(), &ours), (&both.stores[1], &theirs)] {
+        let saved = store.save(&at(seconds(1)), next, record.stamp(), None).await.expect("kept");
+        assert!(matches!(saved, Save::Saved));
+    }
     both.outages[0].set(false);
     let found = both.a().load(&at(seconds(2)), record.id()).await.expect("up").expect("it is there");
+    let stored = both.direct.load(&at(seconds(2)), record.id()).await.expect("up").expect("it is there");
+    assert_eq!(found.encode(), stored.encode());
+    (ours, theirs, stored)
+}
+
+#[tokio::test]
+async fn changes_of_a_session_that_others_changed_are_merged_value_by_value() {
+    let ours = |record: &Record| with(record, r#"{"a":2,"ours":[1]}"#);
+    let theirs = |record: &Record| with(record, r#"{"a":3,"b":3,"theirs":"x"}"#);
+    let (_, theirs, stored) = both_change(ours, theirs).await;
+    // Both changed `a`: ours is told later. We removed `b` and they changed it: it stays removed.
+    assert_eq!(stored.data().as_json(), r#"{"a":2,"ours":[1],"theirs":"x"}"#);
+    assert!(stored.stamp() > theirs.stamp());
+}
+
+#[tokio::test]
+async fn a_merge_keeps_the_secret_that_the_others_renewed() {
+    let ours = |record: &Record| with(record, r#"{"a":2,"b":1}"#);
+    let (_, theirs, stored) = both_change(ours, |record| testing::renewal(record, START)).await;
+    assert!(testing::secret(&stored).matches(&testing::secret(&theirs)));
+    assert_eq!(stored.data().get::<u8>("a").expect("a number"), Some(2));
+}
+
+#[tokio::test]
+async fn changes_of_before_a_login_elsewhere_are_dropped() {
+    let ours = |record: &Record| with(record, r#"{"a":2}"#);
+    let theirs = |record: &Record| testing::login(record, &UserId::new(1), &config(), START + seconds(1));
+    let (_, theirs, stored) = both_change(ours, theirs).await;
+    assert_eq!(stored.encode(), theirs.encode());
+}
+
+#[tokio::test]
+async fn merged_values_keep_to_the_size() {
+    let (switch, direct) = (OutageSwitch::default(), MemorySessionStore::new(ManualClock::at(START).clock()));
+    let small = config().max_size(40);
+    let store = FallbackSessionStore::new(direct.clone().outage(switch.clone()), &small);
+    let record = anonymous();
+    create(&store, &record).await;
+    switch.set(true);
+    let (ours, theirs) =
+        (with(&record, r#"{"ours":"xxxxxxxxxxxxxx"}"#), with(&record, r#"{"theirs":"xxxxxxxxxxxxxx"}"#));
+    for (store, next) in [(&store as &dyn SessionStore, &ours), (&direct, &theirs)] {
+        let saved = store.save(&at(seconds(1)), next, record.stamp(), None).await.expect("kept");
+        assert!(matches!(saved, Save::Saved));
+    }
+    switch.set(false);
+    let found = store.load(&at(seconds(2)), record.id()).await.expect("up").expect("it is there");
     assert_eq!(found.encode(), theirs.encode());
+}
+
+#[tokio::test]
+async fn what_is_served_without_the_store_is_the_applications_choice() {
+    for (choice, serves, keeps) in [
+        (SessionOutage::Serve, true, true),
+        (SessionOutage::ReadOnly, true, false),
+        (SessionOutage::Deny, false, false),
+    ] {
+        let (switch, direct) = (OutageSwitch::default(), MemorySessionStore::new(ManualClock::at(START).clock()));
+        let store = FallbackSessionStore::new(direct.clone().outage(switch.clone()), &config().on_outage(choice));
+        let (record, other) = (of(1, seconds(0)), of(1, seconds(0)));
+        create(&store, &record).await;
+        create(&store, &other).await;
+        switch.set(true);
+        assert_eq!(store.load(&at(seconds(1)), record.id()).await.is_ok(), serves, "{choice:?}");
+        assert_eq!(store.touch(&at(seconds(1)), record.id(), 2).await.is_ok(), serves, "{choice:?}");
+        let saved = store.save(&at(seconds(1)), &with(&record, "{}"), record.stamp(), None).await;
+        assert_eq!(saved.is_ok(), keeps, "{choice:?}");
+        assert_eq!(store.create(&at(seconds(1)), &of(1, seconds(1)), None).await.is_ok(), keeps, "{choice:?}");
+        // A logout holds with each of them.
+        let ended =
+            store.logout(&at(seconds(2)), record.id(), &testing::secret(&record), None).expect("it has the verb");
+        assert!(ended.await.expect("kept").is_some());
+        assert!(store.delete(&at(seconds(2)), other.id(), other.user()).await.expect("kept"));
+        assert!(!lives(&store, &at(seconds(3)), record.id()).await);
+        switch.set(false);
+        let left = store.list(&at(seconds(4)), &UserId::new(1)).await.expect("up");
+        assert_eq!(left.len(), usize::from(keeps), "{choice:?}");
+    }
 }
 
 #[tokio::test]
@@ -135,6 +215,43 @@ async fn a_revocation_during_an_outage_ends_what_was_there_and_not_the_next_logi
     both.outages[0].set(false);
     let listed = both.a().list(&at(seconds(10)), &UserId::new(1)).await.expect("up");
     assert_eq!(listed.iter().map(Record::id).collect::<Vec<_>>(), [later.id()]);
+}
+
+#[tokio::test]
+async fn logins_made_without_the_store_keep_to_the_cap_when_it_is_back() {
+    let switch = OutageSwitch::default();
+    let direct = MemorySessionStore::new(ManualClock::at(START).clock());
+    let capped = config().max_per_user(NonZeroU32::new(2).expect("not zero"));
+    let store = FallbackSessionStore::new(direct.clone().outage(switch.clone()), &capped);
+    create(&store, &of(1, seconds(0))).await;
+    switch.set(true);
+    let logins: Vec<Record> = (1..5).map(|n| of(1, seconds(n))).collect();
+    for record in &logins {
+        create(&store, record).await;
+    }
+    switch.set(false);
+    let mut listed = store.list(&at(seconds(9)), &UserId::new(1)).await.expect("up");
+    listed.reverse();
+    assert_eq!(listed.iter().map(Record::id).collect::<Vec<_>>(), [logins[2].id(), logins[3].id()]);
+}
+
+#[tokio::test]
+async fn an_unread_session_is_ended_without_the_store_by_its_own_secret_only() {
+    let both = Instances::new();
+    let (record, unseen) = (of(1, seconds(0)), of(1, seconds(0)));
+    create(both.a(), &record).await;
+    create(&both.direct, &unseen).await;
+    both.outages[0].set(true);
+    let logout = async |of: &Record, secret: &Record| {
+        both.a().logout(&at(seconds(1)), of.id(), &testing::secret(secret), None).expect("settled").await
+    };
+    assert!(logout(&record, &unseen).await.expect_err("not known to be its own").is_unavailable());
+    assert!(logout(&unseen, &unseen).await.expect_err("never seen").is_unavailable());
+    assert!(logout(&record, &record).await.expect("kept").is_some());
+    assert!(!lives(both.a(), &at(seconds(2)), record.id()).await);
+    both.outages[0].set(false);
+    let _ = both.a().list(&at(seconds(3)), &UserId::new(1)).await.expect("up"); // any verb tells the store
+    assert!(!lives(&both.direct, &at(seconds(3)), record.id()).await);
 }
 
 #[tokio::test]

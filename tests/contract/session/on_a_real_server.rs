@@ -115,3 +115,132 @@ async fn logins_during_revocations_never_leave_a_session_that_no_index_names() {
     let left: Vec<String> = redis::cmd("KEYS").arg("tk:session:*").query_async(&mut client).await.expect("up");
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[tokio::test]
+async fn a_login_replaces_a_foreign_value_in_the_place_of_the_index() {
+    let (_server, store, mut client) = server().await;
+    for user in [1, 2] {
+        let index = format!("tk:user:sessions:{user}");
+        for foreign in [&["SET", &index, "x"][..], &["LPUSH", &index, "x"]] {
+            let () = redis::cmd("DEL").arg(&index).query_async(&mut client).await.expect("up");
+            let _: redis::Value = redis::cmd(foreign[0]).arg(&foreign[1..]).query_async(&mut client).await.expect("up");
+            assert!(store.list(&at(seconds(0)), &UserId::new(user)).await.expect_err("foreign").is_corrupt());
+            let logins = if user == 1 { [of(1, seconds(0)), of(1, seconds(0))] } else { [anonymous(), anonymous()] };
+            for record in &logins {
+                create(&store, record).await;
+            }
+            if user == 2 {
+                let next = testing::login(&logins[0], &UserId::new(2), &config(), START);
+                let saved = store.save(&at(seconds(0)), &next, logins[0].stamp(), None).await.expect("up");
+                assert!(matches!(saved, Save::Saved));
+            }
+            let listed = store.list(&at(seconds(1)), &UserId::new(user)).await.expect("healed");
+            assert_eq!(listed.len(), if user == 1 { 2 } else { 1 });
+        }
+    }
+}
+
+#[tokio::test]
+async fn concurrent_logins_over_a_foreign_index_are_all_listed() {
+    let (_server, store, mut client) = server().await;
+    for _ in 0..20 {
+        let _: i64 = redis::cmd("DEL").arg("tk:user:sessions:1").query_async(&mut client).await.expect("up");
+        let () = redis::cmd("SET").arg("tk:user:sessions:1").arg("x").query_async(&mut client).await.expect("up");
+        let logins: Vec<Record> = (0..4).map(|_| of(1, seconds(0))).collect();
+        let cx = at(seconds(0));
+        let created: Vec<_> = logins.iter().map(|record| store.create(&cx, record, None)).collect();
+        for created in created {
+            assert_eq!(created.await.expect("up"), Create::Created);
+        }
+        assert_eq!(store.list(&cx, &UserId::new(1)).await.expect("up").len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_revocation_mark_keeps_nobody_from_logging_in_or_out() {
+    let (_server, store, mut client) = server().await;
+    let _: i64 = redis::cmd("LPUSH").arg("tk:user:revoked:1").arg("x").query_async(&mut client).await.expect("up");
+    let record = of(1, seconds(0));
+    create(&store, &record).await;
+    let ended = store.revoke_all(&at(seconds(1)), &UserId::new(1), None, days(1)).await.expect("up");
+    assert_eq!(ended, [record.id()]);
+    create(&store, &of(1, seconds(2))).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_is_heard_on_other_instances_within_a_second() {
+    let (server, store, mut client) = server().await;
+    let here = towerkeep::session::Sessions::new(store);
+    let there = towerkeep::session::Sessions::new(RedisSessionStore::new(&connect(&server, seconds(5)).await));
+    let issued = [here.issue(1).await, here.issue(1).await, here.issue(2).await, here.issue(3).await];
+    let ids = issued.map(|issued| issued.expect("up").id());
+    let mut waiting: Vec<_> = ids
+        .into_iter()
+        .map(|id| {
+            let there = there.clone();
+            tokio::spawn(async move { there.ended(&id).await })
+        })
+        .collect();
+    crate::support::eventually("the other instance listens", async || {
+        let told: (String, u64) =
+            redis::cmd("PUBSUB").arg("NUMSUB").arg("tk:session:ended").query_async(&mut client).await.expect("up");
+        told.1 == 1
+    })
+    .await;
+    let still = waiting.pop().expect("the last");
+    let begun = tokio::time::Instant::now();
+    assert!(here.revoke(1, &ids[0]).await.expect("up"));
+    assert_eq!(here.revoke_all(1).await.expect("up"), 1);
+    assert_eq!(here.revoke_all(2).await.expect("up"), 1);
+    for waiting in waiting {
+        tokio::time::timeout(seconds(1), waiting).await.expect("heard").expect("no panic");
+    }
+    assert!(begun.elapsed() < seconds(1), "{:?}", begun.elapsed());
+    assert!(!still.is_finished());
+    still.abort();
+}
+
+#[tokio::test]
+async fn a_logout_with_a_mark_leaves_the_id_taken() {
+    let (_server, store, mut client) = server().await;
+    let record = of(1, seconds(0));
+    create(&store, &record).await;
+    let ended = store.logout(&at(seconds(1)), record.id(), &testing::secret(&record), Some(minutes(5)));
+    assert!(ended.expect("it has the verb").await.expect("up").is_some());
+    assert_eq!(store.restore(&at(seconds(1)), &record, None).await.expect("up"), Create::Exists);
+    assert!(!store.delete(&at(seconds(1)), record.id(), record.user()).await.expect("up"), "the mark stays");
+    let left: i64 = redis::cmd("PTTL").arg(key(&record)).query_async(&mut client).await.expect("up");
+    assert!(left > 290_000 && left <= 300_000, "{left}");
+}
+
+#[tokio::test]
+async fn a_login_of_before_a_revocation_is_not_stored_after_it() {
+    let (_server, store, _client) = server().await;
+    let (user, before) = (UserId::new(1), anonymous());
+    create(&store, &before).await;
+    let login = testing::login(&before, &user, &config(), START + seconds(1));
+    assert!(store.revoke_all(&at(seconds(2)), &user, None, days(1)).await.expect("up").is_empty());
+    // Made during an outage of its instance, and told after it.
+    let saved = store.save(&at(seconds(3)), &login, before.stamp(), None).await.expect("up");
+    assert!(matches!(saved, Save::Gone), "{saved:?}");
+    assert!(store.load(&at(seconds(3)), before.id()).await.expect("up").is_none());
+    assert!(store.list(&at(seconds(3)), &user).await.expect("up").is_empty());
+}
+
+#[tokio::test]
+async fn a_creation_that_came_late_does_not_outlive_the_revocation_before_it() {
+    let (_server, store, _client) = server().await;
+    let (user, late, newer) = (UserId::new(1), of(1, seconds(0)), of(1, seconds(0)));
+    store.revoke_before(&at(seconds(1)), &user, START + seconds(1), None, days(1)).await.expect("up");
+    create(&store, &late).await;
+    assert_eq!(store.restore(&at(seconds(2)), &late, None).await.expect("up"), Create::Revoked);
+    assert!(store.load(&at(seconds(2)), late.id()).await.expect("up").is_none());
+
+    // A login since the revocation stands.
+    create(&store, &newer).await;
+    let again = testing::login(&newer, &user, &config(), START + seconds(2));
+    let saved = store.save(&at(seconds(2)), &again, newer.stamp(), None).await.expect("up");
+    assert!(matches!(saved, Save::Saved), "{saved:?}");
+    assert_eq!(store.restore(&at(seconds(3)), &newer, None).await.expect("up"), Create::Revoked);
+    assert!(store.load(&at(seconds(3)), newer.id()).await.expect("up").is_some());
+}

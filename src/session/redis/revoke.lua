@@ -3,7 +3,9 @@
 -- ARGV: how long it is kept (ms), the session that stays ('' = none), when it was ('' = now; an older mark stays)
 -- Reply: 1
 -- Cost: one GET, one SET
-local old = tonumber(string.match(redis.call('GET', KEYS[1]) or '', '^%d+')) or 0
+-- A foreign value, of whatever type, is replaced.
+local stored = redis.pcall('GET', KEYS[1])
+local old = type(stored) == 'string' and tonumber(string.match(stored, '^%d+')) or 0
 local mark = math.max(now, old + 1)
 if ARGV[3] ~= '' then
   mark = tonumber(ARGV[3])
