@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Router,
     body::Body,
-    extract::Request,
+    extract::{DefaultBodyLimit, Request},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -23,9 +23,13 @@ use towerkeep::prelude::*;
 use tracing::{Level, Span};
 
 use crate::{
-    health, problem,
+    access::Guard,
+    health, openapi, problem,
     problem::{Problem, REQUEST_ID},
-    resources::{auth, bookmarks},
+    resources::{
+        analytics, api_keys, auth, bookmarks, challenges, items, leaderboard, recommendations, scores, search,
+        sessions, tasks, uploads, user_actions,
+    },
     state::AppState,
 };
 
@@ -33,19 +37,38 @@ use crate::{
 const GENERAL: Policy = Policy::sliding_window("general", 100, minutes(1));
 
 const TIMEOUT: Duration = seconds(10);
+/// What a body may have at most, in bytes; a file that is uploaded may have more.
 const MAX_BODY: usize = 64 * 1024;
 
 /// Every route behind every layer.
 pub(crate) fn app(keep: &Keep, state: AppState) -> Router {
-    let routes = Router::new().merge(health::routes()).merge(auth::routes(keep)).merge(bookmarks::routes(keep));
-    layered(routes, keep).with_state(state)
+    let routes = openapi::router()
+        .merge(health::routes())
+        .merge(auth::routes(keep))
+        .merge(api_keys::routes(keep))
+        .merge(bookmarks::routes(keep))
+        .merge(sessions::routes())
+        .merge(uploads::routes(keep))
+        .merge(tasks::routes(keep))
+        .merge(search::routes(keep))
+        .merge(challenges::routes(keep))
+        .merge(scores::routes(keep))
+        .merge(leaderboard::routes(keep))
+        .merge(user_actions::routes(keep))
+        .merge(analytics::routes(keep))
+        .merge(recommendations::routes(keep))
+        .merge(items::routes(keep));
+    let (routes, document) = routes.split_for_parts();
+    let document = openapi::finish(document);
+    let guard = Guard::new(&document, state.api_keys.clone());
+    layered(routes.merge(openapi::routes(document)), keep, guard).with_state(state)
 }
 
 /// The layers around all routes; the first one sees a request first.
 ///
 /// The request's id comes before the trace, so that each line of the log has it. Errors are written out next to
 /// them, whoever made them further in.
-fn layered<S: Clone + Send + Sync + 'static>(routes: Router<S>, keep: &Keep) -> Router<S> {
+fn layered<S: Clone + Send + Sync + 'static>(routes: Router<S>, keep: &Keep, guard: Guard) -> Router<S> {
     let layers = ServiceBuilder::new()
         .map_request(without_strange_id)
         .set_request_id(REQUEST_ID, MakeRequestUuid)
@@ -56,12 +79,15 @@ fn layered<S: Clone + Send + Sync + 'static>(routes: Router<S>, keep: &Keep) -> 
         .layer(CatchPanicLayer::custom(panicked))
         // What takes longer is most often a client that does not send its body: the database has deadlines of its own.
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, TIMEOUT))
-        .layer(RequestBodyLimitLayer::new(MAX_BODY))
+        // No body is longer than this, read or not; what most routes read ends sooner.
+        .layer(RequestBodyLimitLayer::new(uploads::MAX_FILE))
         .map_response_body(Body::new)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CsrfLayer::new())
         .layer(keep.layer())
         .layer(keep.limits().layer(GENERAL).skip(|request| health::is_probe(request.uri.path())))
-        .layer(keep.sessions().layer());
+        .layer(keep.sessions().layer())
+        .layer(guard);
     routes.layer(layers)
 }
 
@@ -97,9 +123,17 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 #[cfg(test)]
 mod tests {
     use axum::{body::to_bytes, http::Request, routing::get};
+    use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
     use tower::ServiceExt;
 
     use super::*;
+    use crate::database::{Database, api_keys::ApiKeys};
+
+    /// Of a document without operations; no key is looked up here.
+    fn guard() -> Guard {
+        let database = Database::Sqlite(SqlitePool::connect_lazy_with(SqliteConnectOptions::new()));
+        Guard::new(&utoipa::openapi::OpenApi::default(), ApiKeys::new(database))
+    }
 
     async fn broken() -> StatusCode {
         panic!("a bug")
@@ -107,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_a_problem_that_tells_nothing_of_it() {
-        let app = layered(Router::new().route("/", get(broken)), &Keep::in_memory()).with_state(());
+        let app = layered(Router::new().route("/", get(broken)), &Keep::in_memory(), guard()).with_state(());
         let request = Request::get("/").header(REQUEST_ID, "r-1").body(Body::empty()).expect("a request");
         let response = app.oneshot(request).await.expect("infallible");
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -120,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn a_strange_request_id_is_replaced() {
         for strange in ["a b", "\"x\"", &"x".repeat(65)] {
-            let app = layered(Router::new(), &Keep::in_memory()).with_state(());
+            let app = layered(Router::new(), &Keep::in_memory(), guard()).with_state(());
             let request = Request::get("/").header(REQUEST_ID, strange).body(Body::empty()).expect("a request");
             let response = app.oneshot(request).await.expect("infallible");
             assert_ne!(response.headers()[REQUEST_ID], strange);

@@ -44,6 +44,10 @@ pub(crate) struct Config {
     #[arg(long, action = ArgAction::SetTrue)]
     insecure_cookies: bool,
 
+    /// Run this many instances in one process, from 2 to 9, on the ports after the first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=9))]
+    cluster_demo: Option<u16>,
+
     /// How the log is written, to stderr: text for people, json as one object a line; RUST_LOG filters it
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = log_format)]
     pub(crate) log_format: LogFormat,
@@ -80,6 +84,11 @@ impl Config {
 
     fn given_database(&self) -> Option<&str> {
         self.database.as_deref().map(str::trim).filter(|url| !url.is_empty())
+    }
+
+    /// How many instances to run.
+    pub(crate) fn instances(&self) -> u16 {
+        self.cluster_demo.unwrap_or(1)
     }
 
     /// The networks given.

@@ -1,11 +1,11 @@
-//! JSON bodies, read field by field, so that all that is wrong is told at once.
+//! JSON bodies and queries, read field by field, so that all that is wrong is told at once.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, convert::Infallible, ops::RangeInclusive};
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request},
-    http::{StatusCode, header},
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{StatusCode, header, request::Parts},
 };
 use serde_json::{Map, Value};
 
@@ -14,18 +14,42 @@ use crate::problem::{Invalid, Problem};
 /// What a rule answers: the value, or what it should have been.
 pub(crate) type Checked<T> = Result<T, Cow<'static, str>>;
 
+/// How many fields that nobody knows are named in an answer; a query has no more parameters.
+const MOST_UNKNOWN: usize = 20;
+
+/// How long a name that nobody knows may be to be repeated, in bytes.
+const MOST_NAME: usize = 256;
+
 /// The fields of a JSON object that are not read yet, and what was wrong with the others.
 ///
 /// 1. A body that is not `application/json` is a 415 (which also keeps HTML forms of other sites out), one that
 ///    is not JSON a 400, one over the limit a 413.
-/// 2. Missing, refused and unknown fields are one 422 that lists them all.
+/// 2. Missing, refused and unknown fields are one 422 that lists them all; of the unknown ones the first twenty.
 #[derive(Debug)]
 pub(crate) struct Form {
     fields: Map<String, Value>,
     errors: Vec<Invalid>,
+    /// What is said of a field that nobody reads.
+    unknown: &'static str,
 }
 
 impl Form {
+    fn of_body(fields: Map<String, Value>) -> Self {
+        Self { fields, errors: Vec::new(), unknown: "is not a field of this resource" }
+    }
+
+    /// The parameters of a query, each a string.
+    pub(crate) fn of_query(query: &str) -> Self {
+        let mut form = Self { unknown: "is not a parameter of this route", ..Self::of_body(Map::new()) };
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()).take(MOST_UNKNOWN) {
+            if form.fields.insert(name.clone().into_owned(), value.into()).is_some() {
+                form.errors
+                    .push(Invalid { field: name.into_owned().into(), message: "is given more than once".into() });
+            }
+        }
+        form
+    }
+
     /// A field that must be there; `None` only when it is noted as wrong.
     pub(crate) fn required<T>(&mut self, name: &'static str, rule: impl FnOnce(Value) -> Checked<T>) -> Option<T> {
         match self.fields.remove(name) {
@@ -52,17 +76,52 @@ impl Form {
         }
     }
 
+    /// A list of objects that must be there, each taken apart by `read`; what is wrong in one is named with its place, as
+    /// in `actions[3].action`.
+    pub(crate) fn each<T>(
+        &mut self,
+        name: &'static str,
+        size: RangeInclusive<usize>,
+        read: impl Fn(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let values = self.required(name, |value| match value {
+            Value::Array(values) if size.contains(&values.len()) => Ok(values),
+            Value::Array(_) => Err(format!("must have {} to {} entries", size.start(), size.end()).into()),
+            _ => Err("must be a list of objects".into()),
+        })?;
+        let items = values.into_iter().enumerate().map(|(n, value)| self.item(&format!("{name}[{n}]"), value, &read));
+        let items: Vec<_> = items.collect();
+        items.into_iter().collect()
+    }
+
+    fn item<T>(&mut self, place: &str, value: Value, read: impl Fn(&mut Self) -> Option<T>) -> Option<T> {
+        let Value::Object(fields) = value else { return self.refuse(place.to_owned(), "must be an object") };
+        let mut form = Self::of_body(fields);
+        let item = read(&mut form);
+        form.refuse_the_rest();
+        for Invalid { field, message } in form.errors {
+            self.errors.push(Invalid { field: format!("{place}.{field}").into(), message });
+        }
+        item
+    }
+
     /// What `build` makes of the fields, unless any was refused or is left over.
     ///
     /// # Errors
     /// 422 with every field that was wrong.
     pub(crate) fn finish<T>(mut self, build: impl FnOnce() -> Option<T>) -> Result<T, Problem> {
-        for (name, _) in std::mem::take(&mut self.fields) {
-            self.errors.push(Invalid { field: name.into(), message: "is not a field of this resource".into() });
-        }
+        self.refuse_the_rest();
         match build() {
             Some(built) if self.errors.is_empty() => Ok(built),
             _ => Err(Problem::invalid(self.errors)),
+        }
+    }
+
+    /// Names the first of what nobody reads: the answer to a body of nothing but names is not longer than the body.
+    fn refuse_the_rest(&mut self) {
+        for (name, _) in std::mem::take(&mut self.fields).into_iter().take(MOST_UNKNOWN) {
+            let field = if name.len() > MOST_NAME { "(a very long name)".into() } else { name.into() };
+            self.errors.push(Invalid { field, message: self.unknown.into() });
         }
     }
 
@@ -73,7 +132,7 @@ impl Form {
         }
     }
 
-    fn refuse<T>(&mut self, field: &'static str, message: impl Into<Cow<'static, str>>) -> Option<T> {
+    fn refuse<T>(&mut self, field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Option<T> {
         self.errors.push(Invalid { field: field.into(), message: message.into() });
         None
     }
@@ -86,16 +145,36 @@ impl<S: Send + Sync> FromRequest<S> for Form {
         if !is_json(&request) {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-            status => Problem::new(status, "the body did not arrive whole"),
-        })?;
+        let body = whole(request, state).await?;
         match serde_json::from_slice(&body) {
-            Ok(Value::Object(fields)) => Ok(Self { fields, errors: Vec::new() }),
+            Ok(Value::Object(fields)) => Ok(Self::of_body(fields)),
             Ok(_) => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body must be a JSON object")),
             Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))),
         }
     }
+}
+
+/// The parameters of a request's query, read like the fields of a body.
+#[derive(Debug)]
+pub(crate) struct Parameters(pub(crate) Form);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(Form::of_query(parts.uri.query().unwrap_or_default())))
+    }
+}
+
+/// The body, whatever its type, up to the route's limit.
+///
+/// # Errors
+/// 413 as soon as it is known to be larger; 400 when it ended too soon.
+pub(crate) async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+        status => Problem::new(status, "the body did not arrive whole"),
+    })
 }
 
 fn is_json(request: &Request) -> bool {
@@ -111,7 +190,18 @@ mod tests {
 
     fn form(body: Value) -> Form {
         let Value::Object(fields) = body else { panic!("an object") };
-        Form { fields, errors: Vec::new() }
+        Form::of_body(fields)
+    }
+
+    #[test]
+    fn a_flood_of_unknown_names_has_a_short_answer() {
+        let flood: Map<String, Value> = (0..5_000).map(|n| (format!("{n}"), Value::Null)).collect();
+        let mut body = form(Value::Object(flood));
+        body.refuse_the_rest();
+        assert_eq!(body.errors.len(), MOST_UNKNOWN);
+        let mut query = Form::of_query(&format!("{}=1&limit=5{}", "n".repeat(9_000), "&a=1".repeat(5_000)));
+        query.refuse_the_rest();
+        assert!(query.errors.len() <= 2 * MOST_UNKNOWN && query.errors.iter().all(|error| error.field.len() < 99));
     }
 
     #[test]
@@ -134,9 +224,32 @@ mod tests {
     }
 
     #[test]
+    fn a_query_is_read_like_a_body() {
+        let mut query = Form::of_query("q=a%20b+c&limit=5&limit=6&colour=red&%00");
+        assert_eq!(query.required("q", rules::string).as_deref(), Some("a b c"));
+        query.optional("limit", rules::number(1, 9));
+        query.finish(|| Some(())).expect_err("given twice, unknown, and a NUL byte");
+    }
+
+    #[test]
     fn null_does_not_clear_what_must_have_a_value() {
         let mut form = form(json!({ "title": null }));
         assert_eq!(form.optional("title", rules::line(1, 10)), None);
         assert!(form.finish(|| Some(())).is_err());
+    }
+
+    #[test]
+    fn names_the_place_in_a_list() {
+        let read = |form: &mut Form| form.required("action", rules::line(1, 10));
+        let mut form = form(json!({ "actions": [{ "action": "a" }, { "action": 1, "b": 2 }, 7] }));
+        assert_eq!(form.each("actions", 1..=3, read), None);
+        let fields: Vec<_> = form.errors.iter().map(|error| error.field.clone()).collect();
+        assert_eq!(fields, ["actions[1].action", "actions[1].b", "actions[2]"]);
+        for refused in [json!([]), json!([{}, {}, {}, {}]), json!({}), json!(null)] {
+            let Value::Object(fields) = json!({ "actions": refused }) else { continue };
+            let mut form = Form::of_body(fields);
+            assert_eq!(form.each("actions", 1..=3, read), None);
+            assert_eq!(form.errors[0].field, "actions");
+        }
     }
 }

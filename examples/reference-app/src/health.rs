@@ -14,21 +14,40 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::get,
 };
-use serde_json::json;
+use serde::Serialize;
 use towerkeep::Status;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{database::Database, state::AppState};
 
 const PATHS: [&str; 3] = ["/livez", "/readyz", "/health"];
 
-pub(crate) fn routes() -> Router<AppState> {
-    Router::new().route("/livez", get(live)).route("/readyz", get(ready)).route("/health", get(ready))
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default().routes(routes!(live)).routes(routes!(readyz)).routes(routes!(health))
+}
+
+/// How the app stands.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    /// `ok`, `degraded` without Redis, `down` without the database.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// `up` or `down`.
+    database: &'static str,
+    /// `in_memory`, `up`, `degraded` or `down`.
+    redis: &'static str,
+}
+
+/// That the process answers.
+#[derive(Serialize, ToSchema)]
+struct Alive {
+    status: &'static str,
 }
 
 /// Whether a request is a probe, which no limit counts.
@@ -36,8 +55,22 @@ pub(crate) fn is_probe(path: &str) -> bool {
     PATHS.contains(&path)
 }
 
+/// Whether the process answers.
+#[utoipa::path(get, path = "/livez", tag = "health", responses((status = OK, body = Alive)))]
 async fn live() -> impl IntoResponse {
-    ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "status": "ok" })))
+    ([(header::CACHE_CONTROL, "no-store")], Json(Alive { status: "ok" }))
+}
+
+/// Whether requests can be served: 503 only when the database is gone.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = OK, body = Health)))]
+async fn readyz(state: State<AppState>) -> impl IntoResponse {
+    ready(state).await
+}
+
+/// The same as `/readyz`.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = OK, body = Health)))]
+async fn health(state: State<AppState>) -> impl IntoResponse {
+    ready(state).await
 }
 
 async fn ready(State(state): State<AppState>) -> impl IntoResponse {
@@ -49,8 +82,8 @@ async fn ready(State(state): State<AppState>) -> impl IntoResponse {
         Status::Degraded | Status::Down => (StatusCode::OK, "degraded"),
     };
     let database = if has_database { "up" } else { "down" };
-    let body = json!({ "status": word, "database": database, "redis": redis.as_str() });
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(body))
+    let health = Health { status: word, database, redis: redis.as_str() };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(health))
 }
 
 /// Asks the database at most once a second, however often the probes come: nobody limits them.

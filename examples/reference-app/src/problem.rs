@@ -18,19 +18,21 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::error::DatabaseError;
+use utoipa::ToSchema;
 
 use crate::password::HashError;
 
 /// The header of the request's id, which an error repeats in its body.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const PROBLEM_JSON: &str = "application/problem+json";
+/// The media type of RFC 9457.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// More than any layer writes.
 const MAX_DOCUMENT: usize = 16 * 1024;
 
 /// One field that was refused, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Invalid {
     pub(crate) field: Cow<'static, str>,
     pub(crate) message: Cow<'static, str>,
@@ -72,6 +74,11 @@ impl Problem {
     /// What a panicking handler leaves behind.
     pub(crate) fn panicked() -> Self {
         Self::plain(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Whether the request was at fault, so that nothing was changed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status.is_client_error()
     }
 
     fn plain(status: StatusCode) -> Self {

@@ -1,5 +1,6 @@
 //! What the values of fields must look like.
 
+use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
 
@@ -44,6 +45,38 @@ pub(crate) fn boolean(value: Value) -> Checked<bool> {
     value.as_bool().ok_or_else(|| "must be true or false".into())
 }
 
+/// A whole number of percent.
+pub(crate) fn percent(value: Value) -> Checked<i64> {
+    integer(0, 100)(value)
+}
+
+/// A whole number from `min` to `max`.
+pub(crate) fn integer(min: i64, max: i64) -> impl FnOnce(Value) -> Checked<i64> {
+    move |value| match value.as_i64() {
+        Some(number) if (min..=max).contains(&number) => Ok(number),
+        _ => Err(format!("must be a whole number from {min} to {max}").into()),
+    }
+}
+
+/// A number of a query, where all values are text.
+pub(crate) fn number(min: i64, max: i64) -> impl FnOnce(Value) -> Checked<i64> {
+    move |value| {
+        let number = string(value)?.parse().ok().filter(|n| (min..=max).contains(n));
+        number.ok_or_else(|| format!("must be a number from {min} to {max}").into())
+    }
+}
+
+/// A point in time of RFC 3339; digits beyond microseconds are cut off.
+pub(crate) fn time(value: Value) -> Checked<Timestamp> {
+    string(value)?.parse().map_err(|_| "must be a time like 2030-01-31T12:00:00Z (RFC 3339)".into())
+}
+
+/// A point in time since 1970.
+pub(crate) fn time_since_1970(value: Value) -> Checked<Timestamp> {
+    let time = time(value)?;
+    if time >= Timestamp::UNIX_EPOCH { Ok(time) } else { Err("must be a time since 1970".into()) }
+}
+
 /// A web address, kept as it was written.
 pub(crate) fn web_url(value: Value) -> Checked<String> {
     const MESSAGE: &str = "must be an http or https address";
@@ -69,8 +102,12 @@ pub(crate) fn tags(value: Value) -> Checked<Vec<String>> {
         if !tags.contains(&tag) {
             tags.push(tag);
         }
+        // At once: a body holds ten thousand tags, and each is compared with those before it.
+        if tags.len() > MAX_TAGS {
+            return Err(format!("must have at most {MAX_TAGS} entries").into());
+        }
     }
-    if tags.len() > MAX_TAGS { Err(format!("must have at most {MAX_TAGS} entries").into()) } else { Ok(tags) }
+    Ok(tags)
 }
 
 /// A name to log in with: 3 to 32 letters, digits, `-`, `_` or `.`; upper and lower case are the same.
@@ -139,6 +176,28 @@ mod tests {
         assert!(tags(json!([""])).is_err() && tags(json!([1])).is_err() && tags(json!("rust")).is_err());
         let many: Vec<_> = (0..=MAX_TAGS).map(|n| n.to_string()).collect();
         assert!(tags(json!(many)).is_err());
+        assert_eq!(tags(json!(many[1..])).map(|tags| tags.len()), Ok(MAX_TAGS));
+        assert_eq!(tags(json!(vec!["rust"; 10 * MAX_TAGS])), Ok(vec!["rust".to_owned()]));
+    }
+
+    #[test]
+    fn numbers_and_times_have_bounds() {
+        assert_eq!((percent(json!(0)), percent(json!(100))), (Ok(0), Ok(100)));
+        for refused in [json!(-1), json!(101), json!(50.5), json!("50"), json!(u64::MAX), json!(null)] {
+            assert!(percent(refused.clone()).is_err(), "{refused}");
+        }
+        assert_eq!(number(1, 90)(json!("90")), Ok(90));
+        for refused in ["0", "91", "", "1e1", "99999999999999999999"] {
+            assert!(number(1, 90)(json!(refused)).is_err(), "{refused:?}");
+        }
+        assert!(time_since_1970(json!("1969-12-31T23:59:59Z")).is_err());
+        assert!(time_since_1970(json!("1970-01-01T00:00:00Z")).is_ok());
+        assert_eq!(time(json!("1970-01-01T01:00:00.5+01:00")).map(Timestamp::as_millisecond), Ok(500));
+        for refused in
+            ["", "tomorrow", "2030-01-31", "2030-02-30T00:00:00Z", "2030-01-31T12:00:00", "99999-01-01T00:00:00Z"]
+        {
+            assert!(time(json!(refused)).is_err(), "{refused:?}");
+        }
     }
 
     #[test]

@@ -173,17 +173,18 @@ async fn anothers_values_in_our_own_books_stop_nothing_else() {
     let mut client = redis.client().await;
     let mut alice = app.user("alice").await;
     let id = alice.get(ME).await.body["id"].clone();
+    // What is not ours is replaced: a session that is in no index could not be revoked.
     let books = [
-        (format!("tk:user:sessions:{id}"), 500), // a session that is in no index could not be revoked
-        (format!("tk:user:revoked:{id}"), 500),
-        ("tk:cache:epochs".to_owned(), 200),
-        ("tk:instances".to_owned(), 200),
-        ("tk:session:epoch".to_owned(), 200),
+        format!("tk:user:sessions:{id}"),
+        format!("tk:user:revoked:{id}"),
+        "tk:cache:epochs".to_owned(),
+        "tk:instances".to_owned(),
+        "tk:session:epoch".to_owned(),
     ];
-    for (key, login) in books {
+    for key in books {
         for foreign in [LIST.as_slice(), &["SADD", "of others"]] {
             spoil(&mut client, &key, foreign).await;
-            assert_eq!(a_users_day(&app, &mut alice).await, [200, 201, 200, login, 204], "{key} {foreign:?}");
+            assert_eq!(a_users_day(&app, &mut alice).await, [200, 201, 200, 200, 204], "{key} {foreign:?}");
             let ready = app.visitor().get("/readyz").await;
             assert_eq!(ready.body["redis"], "up", "a value is no outage: {key}");
             // The limit goes along: it is not what this test counts.

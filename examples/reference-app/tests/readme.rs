@@ -1,4 +1,4 @@
-//! The lines of the README's "Try it", run as they stand there: by `sh`, with curl, against the real binary.
+//! The lines of both READMEs' "Try it", run as they stand there: by `sh`, with curl, against the real binary.
 mod support;
 
 use std::{
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use support::{App, servers::RedisServer};
 
 const README: &str = include_str!("../../../README.md");
+const OWN_README: &str = include_str!("../README.md");
 const LISTENS: &str = "127.0.0.1:3000";
 const LOGIN: &str = "/api/v1/auth/login";
 const ME: &str = "/api/v1/auth/me";
@@ -22,6 +23,12 @@ fn lines_to_try() -> &'static str {
     let (_, rest) = README.split_once("While the app runs").expect("the README says what to try");
     let (_, rest) = rest.split_once("```sh\n").expect("a block of shell");
     rest.split_once("```").expect("the end of the block").0
+}
+
+/// All blocks of the app's own README, one after the other.
+fn own_lines_to_try() -> String {
+    let blocks = OWN_README.split("```sh\n").skip(1);
+    blocks.filter_map(|rest| rest.split("```").next()).collect()
 }
 
 /// What one request of the block was answered.
@@ -46,11 +53,10 @@ struct Told {
     took: Duration,
 }
 
-fn run(app: &App) -> Told {
+fn run(app: &App, script: &str) -> Told {
     let found = Command::new("curl").arg("--version").output();
     assert!(found.is_ok(), "the README's lines need curl: `apt-get install curl` or `brew install curl` brings it");
     let address = app.url().strip_prefix("http://").expect("plain http");
-    let script = lines_to_try();
     assert_eq!(script.matches(LISTENS).count(), 1, "one place to replace");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let began = Instant::now();
@@ -84,7 +90,7 @@ fn replies(output: &str) -> Vec<Reply> {
             body = lines.next().unwrap_or_default();
         }
         if !body.is_empty() {
-            reply.body = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
+            reply.body = serde_json::from_str(body).unwrap_or_else(|_| body.into());
         }
         replies.push(reply);
     }
@@ -93,9 +99,12 @@ fn replies(output: &str) -> Vec<Reply> {
 
 /// Checks what the README promises; answers the `Retry-After` of the sixth guess.
 fn judge(told: &Told) -> u64 {
-    let [registered, logged_in, made, miss, hit, guesses @ .., logout, me] = told.replies.as_slice() else {
+    let (first, rest) = told.replies.split_at(5);
+    let (others, rest) = rest.split_at(11);
+    let ([registered, logged_in, made, miss, hit], [guesses @ .., logout, me]) = (first, rest) else {
         panic!("{:?}", told.replies)
     };
+    judge_others(made, others);
     assert_eq!((&registered.body["username"], &logged_in.body), (&json!("ann"), &registered.body));
     assert_eq!((&made.body["title"], &made.body["tags"]), (&json!("Redis"), &json!(["db"])));
     assert_eq!((miss.status, hit.status), (200, 200), "{miss:?} {hit:?}");
@@ -115,10 +124,55 @@ fn judge(told: &Told) -> u64 {
     wait
 }
 
+/// Search, a challenge, actions, a key.
+fn judge_others(bookmark: &Reply, replies: &[Reply]) {
+    let [task, found, race, joined, score, board, logged, actions, key, by_key, denied] = replies else {
+        panic!("{replies:?}")
+    };
+    let titles: Vec<_> = listed(found).iter().map(|item| &item["title"]).collect();
+    assert_eq!(titles, [&task.body["title"], &bookmark.body["title"]]);
+    assert_eq!((&joined.body["challenge_id"], &score.body["rank"]), (&race.body["id"], &json!(1)));
+    assert_eq!((&listed(board)[0]["username"], &listed(board)[0]["score"]), (&json!("ann"), &json!(42)));
+    assert_eq!(logged.body, json!({ "logged": 1, "stored": "everywhere" }));
+    assert_eq!(
+        (&listed(actions)[0]["action"], &listed(actions)[0]["metadata"]),
+        (&json!("race.won"), &json!({ "lap": 1 }))
+    );
+    assert_eq!(key.body["scopes"], json!(["bookmarks:read"]));
+    assert_eq!((listed(by_key), denied.status), ([bookmark.body.clone()].as_slice(), 403));
+}
+
+fn listed(reply: &Reply) -> &[Value] {
+    reply.body["items"].as_array().unwrap_or_else(|| panic!("no list: {reply:?}"))
+}
+
+#[tokio::test]
+async fn what_the_apps_own_readme_shows_holds() {
+    let app = App::start(&[]);
+    let told = run(&app, &own_lines_to_try());
+    let statuses: Vec<_> = told.replies.iter().map(|reply| reply.status).collect();
+    let expected: [&[u16]; 7] = [
+        &[200, 200, 200],
+        &[201, 200, 200, 204, 200, 200],
+        &[200, 200, 200],
+        &[201, 201, 200, 200, 200, 200, 200],
+        &[201, 422, 200],
+        &[201, 200, 200],
+        &[401, 401, 401, 401, 401, 429],
+    ];
+    assert_eq!(statuses, expected.concat(), "{:#?}", told.replies);
+    let [miss, hit] = [&told.replies[1], &told.replies[2]];
+    assert!(miss.header("cache-status").starts_with("towerkeep; fwd=miss"), "{miss:?}");
+    assert!(hit.header("cache-status").starts_with("towerkeep; hit; ttl="), "{hit:?}");
+    let own = &told.replies[16];
+    assert_eq!((&own.body["score"], own.body["items"].as_array().map(Vec::len)), (&json!(1_000), Some(3)), "{own:?}");
+    assert_eq!(told.replies[20].body["errors"][0]["field"], "actions[1].action");
+}
+
 #[tokio::test]
 async fn what_the_readme_promises_holds_in_memory() {
     let app = App::start(&[]);
-    judge(&run(&app));
+    judge(&run(&app, lines_to_try()));
 }
 
 #[tokio::test]
@@ -129,7 +183,7 @@ async fn what_the_readme_promises_holds_on_redis() {
     // A session that is not logged out, to be seen in Redis below.
     let mut bob = app.user("bob").await;
     let sid = bob.cookies()["sid"].split('.').next().expect("an id").to_owned();
-    let told = run(&app);
+    let told = run(&app, lines_to_try());
     let wait = judge(&told);
 
     let mut client = redis.client().await;

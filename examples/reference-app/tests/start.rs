@@ -70,7 +70,8 @@ fn a_proxy_network_that_is_none_is_named() {
 async fn it_greets_with_what_to_try() {
     let app = App::start(&[]);
     let curls: Vec<_> = app.greeting().iter().filter(|line| line.trim_start().starts_with("curl ")).collect();
-    assert_eq!(curls.len(), 3);
+    assert_eq!(curls.len(), 4, "{curls:?}");
+    assert!(app.greeting().iter().any(|line| line.ends_with("/docs")), "{:?}", app.greeting());
     assert!(curls.iter().all(|line| line.contains(app.url())), "{curls:?}");
 }
 

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Database, now, time, with_pool};
+use super::{Database, list, now, time, with_pool};
 use crate::page::{Page, Paging};
 
 /// A bookmark, as its owner sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Bookmark {
     pub(crate) id: i64,
     pub(crate) url: String,
@@ -20,22 +21,31 @@ pub(crate) struct Bookmark {
 }
 
 /// What a new bookmark is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, ToSchema)]
 pub(crate) struct NewBookmark {
+    #[schema(example = "https://redis.io")]
     pub(crate) url: String,
+    #[schema(example = "Redis")]
     pub(crate) title: String,
     pub(crate) description: Option<String>,
+    #[schema(required = false, example = json!(["db"]))]
     pub(crate) tags: Vec<String>,
+    #[schema(required = false)]
     pub(crate) favorite: bool,
 }
 
 /// What changes; `None` stays as it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, ToSchema)]
+#[schema(as = BookmarkChanges)]
 pub(crate) struct Changes {
+    #[schema(nullable = false, example = "https://redis.io")]
     pub(crate) url: Option<String>,
+    #[schema(nullable = false, example = "Redis, again")]
     pub(crate) title: Option<String>,
     pub(crate) description: Option<Option<String>>,
+    #[schema(nullable = false, example = json!(["db"]))]
     pub(crate) tags: Option<Vec<String>>,
+    #[schema(nullable = false)]
     pub(crate) favorite: Option<bool>,
 }
 
@@ -72,6 +82,15 @@ impl Bookmarks {
             .fetch_all(pool)
             .await)?;
         Ok(Page::new(paging, rows.into_iter().map(Bookmark::from).collect(), |bookmark| bookmark.id))
+    }
+
+    /// Favorites first, then what was not touched for longest.
+    pub(crate) async fn neglected(&self, user: i64, most: i64) -> sqlx::Result<Vec<Bookmark>> {
+        const SQL: &str = "SELECT id, url, title, description, tags, favorite, created_at, updated_at \
+                           FROM bookmarks WHERE user_id = $1 ORDER BY favorite DESC, updated_at, id LIMIT $2";
+        let rows: Vec<Row> =
+            with_pool!(&self.0, pool => sqlx::query_as(SQL).bind(user).bind(most).fetch_all(pool).await)?;
+        Ok(rows.into_iter().map(Bookmark::from).collect())
     }
 
     pub(crate) async fn find(&self, user: i64, id: i64) -> sqlx::Result<Option<Bookmark>> {
@@ -125,16 +144,6 @@ impl Bookmarks {
     /// Whether there was one to delete.
     pub(crate) async fn delete(&self, user: i64, id: i64) -> sqlx::Result<bool> {
         const SQL: &str = "DELETE FROM bookmarks WHERE user_id = $1 AND id = $2";
-        let rows = with_pool!(&self.0, pool => sqlx::query(SQL)
-            .bind(user)
-            .bind(id)
-            .execute(pool)
-            .await
-            .map(|done| done.rows_affected()))?;
-        Ok(rows > 0)
+        self.0.delete(SQL, user, id).await
     }
-}
-
-fn list(tags: &[String]) -> String {
-    serde_json::json!(tags).to_string()
 }

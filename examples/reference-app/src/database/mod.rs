@@ -4,8 +4,19 @@
 //!    placeholder in both. What differs is a `match` on [`Database`] in the repository.
 //! 2. Times are microseconds since 1970 in a `BIGINT`, lists are JSON in a `TEXT`.
 
+pub(crate) mod analytics;
+pub(crate) mod api_keys;
 pub(crate) mod bookmarks;
+pub(crate) mod challenges;
+pub(crate) mod counts;
+pub(crate) mod items;
 mod migrations;
+pub(crate) mod participants;
+pub(crate) mod places;
+pub(crate) mod scores;
+pub(crate) mod search;
+pub(crate) mod tasks;
+pub(crate) mod uploads;
 pub(crate) mod users;
 
 use std::{str::FromStr, time::Duration};
@@ -28,6 +39,49 @@ macro_rules! with_pool {
     };
 }
 use with_pool;
+
+/// As [`with_pool!`], for a statement that adds a row only while the user has few: two at once are both counted.
+///
+/// SQLite runs one writing statement at a time, its reading included. PostgreSQL would read what was there before the
+/// other one's row; the user's own row is the turn to wait for.
+macro_rules! counted {
+    ($database:expr, $user:expr, $executor:ident => $body:expr) => {
+        match $database {
+            $crate::database::Database::Sqlite($executor) => $body,
+            $crate::database::Database::Postgres(pool) => {
+                let mut transaction = pool.begin().await?;
+                sqlx::query("SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE")
+                    .bind($user)
+                    .execute(&mut *transaction)
+                    .await?;
+                let $executor = &mut *transaction;
+                let done = $body?;
+                transaction.commit().await.map(|()| done)
+            }
+        }
+    };
+}
+use counted;
+
+/// Runs `$body` with a transaction begun; it commits, or what it did is undone.
+///
+/// On SQLite the transaction is one that writes from its first moment: one that begins to read cannot be made to wait for another
+/// writer later on.
+macro_rules! with_transaction {
+    ($database:expr, $transaction:ident => $body:expr) => {
+        match $database {
+            $crate::database::Database::Sqlite(pool) => {
+                let mut $transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+                $body
+            }
+            $crate::database::Database::Postgres(pool) => {
+                let mut $transaction = pool.begin().await?;
+                $body
+            }
+        }
+    };
+}
+use with_transaction;
 
 const CONNECTIONS: u32 = 10;
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(3);
@@ -97,9 +151,31 @@ impl Database {
         }
     }
 
+    /// Runs a `DELETE` of what this user owns; whether there was one to delete.
+    async fn delete(&self, sql: &'static str, user: i64, id: i64) -> sqlx::Result<bool> {
+        let rows = with_pool!(self, pool => sqlx::query(sql)
+            .bind(user)
+            .bind(id)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(rows > 0)
+    }
+
     /// Whether a statement gets through.
     pub(crate) async fn answers(&self) -> bool {
         with_pool!(self, pool => sqlx::query("SELECT 1").execute(pool).await.is_ok())
+    }
+
+    /// Runs a statement that deletes one of a user's rows; whether there was one.
+    async fn delete_own(&self, sql: &'static str, user: i64, id: i64) -> sqlx::Result<bool> {
+        let done = with_pool!(self, pool => sqlx::query(sql)
+            .bind(user)
+            .bind(id)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(done > 0)
     }
 
     /// Closes all connections; SQLite tidies its file up.
@@ -113,7 +189,25 @@ fn now() -> i64 {
     Timestamp::now().as_microsecond()
 }
 
+/// The time that was so long ago, as it is stored.
+fn ago(long: Duration) -> i64 {
+    now().saturating_sub(i64::try_from(long.as_micros()).unwrap_or(i64::MAX))
+}
+
 /// A stored time; what is out of range was never written by us.
 fn time(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or_default()
+}
+
+/// A list, as it is stored.
+fn list(tags: &[String]) -> String {
+    serde_json::json!(tags).to_string()
+}
+
+/// A new database in a file, and the directory that ends it.
+#[cfg(test)]
+pub(crate) async fn in_a_file() -> (tempfile::TempDir, Database) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("sqlite:{}", dir.path().join("test.db").display());
+    (dir, Database::open(&url).await.expect("a new database"))
 }

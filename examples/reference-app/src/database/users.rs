@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Database, now, time, with_pool};
 
 /// A user, fit to be shown to that user.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct User {
     pub(crate) id: i64,
     pub(crate) username: String,

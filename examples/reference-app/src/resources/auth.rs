@@ -1,14 +1,18 @@
 //! `/api/v1/auth`: register, log in and out, and who one is.
 
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
 use towerkeep::prelude::*;
+use utoipa::ToSchema;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt as _},
+    routes,
+};
 
 use crate::{
     database::users::{Credentials, User},
@@ -24,16 +28,37 @@ const LOGIN: Policy = Policy::sliding_window("login", 5, minutes(5));
 /// The name of the cache of `me`.
 const ME: &str = "me";
 
-pub(crate) fn routes(keep: &Keep) -> Router<AppState> {
+pub(crate) fn routes(keep: &Keep) -> OpenApiRouter<AppState> {
     let cached = keep.cache().per_user(ME).ttl(minutes(5));
-    Router::new()
-        .route("/api/v1/auth/register", post(register))
-        .route("/api/v1/auth/login", post(login))
-        .route("/api/v1/auth/logout", post(logout))
-        .route("/api/v1/auth/logout-all", post(logout_all))
-        .route("/api/v1/auth/me", get(me).layer(cached))
+    OpenApiRouter::default()
+        .routes(routes!(register))
+        .routes(routes!(login))
+        .routes(routes!(logout))
+        .routes(routes!(logout_all))
+        .routes(routes!(me).layer(cached))
 }
 
+/// What one registers and logs in with.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its shape is of use: `Form` reads it")]
+struct NameAndPassword {
+    /// 3 to 32 letters, digits, `-`, `_` or `.`.
+    #[schema(example = "ann")]
+    username: String,
+    /// 8 to 256 bytes.
+    #[schema(example = "correct horse")]
+    password: String,
+}
+
+/// How many sessions were ended.
+#[derive(Serialize, ToSchema)]
+struct Ended {
+    ended: usize,
+}
+
+/// Makes an account; it is not logged in.
+#[utoipa::path(post, path = "/api/v1/auth/register", tag = "auth", request_body = NameAndPassword,
+    responses((status = CREATED, body = User)))]
 async fn register(State(state): State<AppState>, mut form: Form) -> Result<impl IntoResponse, Problem> {
     let username = form.required("username", rules::username);
     let password = form.required("password", rules::new_password);
@@ -45,7 +70,11 @@ async fn register(State(state): State<AppState>, mut form: Form) -> Result<impl 
     }
 }
 
+/// Logs in; the session is a cookie. Five wrong passwords in five minutes per address and account.
+///
 /// The attempt is counted before the password is looked at, so that many guesses at once do not slip through.
+#[utoipa::path(post, path = "/api/v1/auth/login", tag = "auth", request_body = NameAndPassword,
+    responses((status = OK, body = User)))]
 async fn login(
     State(state): State<AppState>,
     session: Session,
@@ -81,28 +110,44 @@ async fn authenticate(state: &AppState, username: &str, password: String) -> Res
     Ok(user.filter(|_| is_right))
 }
 
+/// Ends this session.
+///
 /// Asks for no user: during an outage a session that cannot be proven can still be ended.
+#[utoipa::path(post, path = "/api/v1/auth/logout", tag = "auth", security((), ("session" = [])),
+    responses((status = NO_CONTENT)))]
 async fn logout(
     State(state): State<AppState>,
     session: Session,
     user: Option<CurrentUser<i64>>,
 ) -> Result<StatusCode, Problem> {
-    session.logout().await?;
-    if let Some(CurrentUser(user)) = user {
-        forget(&state, user).await?;
-    }
+    end(&state, &session, user.map(|CurrentUser(user)| user)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Ends the session that asks, whoever's it is.
+pub(super) async fn end(state: &AppState, session: &Session, user: Option<i64>) -> Result<(), Problem> {
+    session.logout().await?;
+    match user {
+        Some(user) => forget(state, user).await,
+        None => Ok(()),
+    }
+}
+
+/// Ends all sessions of this user.
+#[utoipa::path(post, path = "/api/v1/auth/logout-all", tag = "auth", security(("session" = [])),
+    responses((status = OK, body = Ended)))]
 async fn logout_all(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser<i64>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Ended>, Problem> {
     let ended = state.keep.sessions().revoke_all(user).await?;
     forget(&state, user).await?;
-    Ok(Json(json!({ "ended": ended })))
+    Ok(Json(Ended { ended }))
 }
 
+/// Who is asking.
+#[utoipa::path(get, path = "/api/v1/auth/me", tag = "auth", security(("session" = []), ("api_key" = [])),
+    responses((status = OK, body = User)))]
 async fn me(State(state): State<AppState>, CurrentUser(user): CurrentUser<i64>) -> Result<Json<User>, Problem> {
     let user = state.users.find(user).await?;
     user.map(Json).ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "this account does not exist any more"))

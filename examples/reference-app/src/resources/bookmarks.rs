@@ -1,38 +1,43 @@
 //! `/api/v1/bookmarks`: a user's own bookmarks.
 //!
-//! The list is cached for a minute per user; each committed change purges that user's pages.
+//! The list is cached for a minute per user; a change purges that user's pages and what is made of them.
 
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::get,
 };
 use towerkeep::prelude::*;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt as _},
+    routes,
+};
 
 use crate::{
     database::bookmarks::{Bookmark, Changes, NewBookmark},
     form::Form,
+    openapi::ListQuery,
     page::{ItemId, Page, Paging},
     problem::Problem,
     rules,
-    state::{AppState, to_the_end},
+    state::{AppState, What, caches},
 };
-
-/// The name of this resource's cache.
-const CACHE: &str = "bookmarks";
 
 const TITLE: usize = 200;
 const DESCRIPTION: usize = 2_000;
 
-pub(crate) fn routes(keep: &Keep) -> Router<AppState> {
-    let cached = keep.cache().per_user(CACHE).ttl(seconds(60));
-    Router::new()
-        .route("/api/v1/bookmarks", get(list).layer(cached).post(create))
-        .route("/api/v1/bookmarks/{id}", get(show).patch(update).delete(delete))
+pub(crate) fn routes(keep: &Keep) -> OpenApiRouter<AppState> {
+    let cached = keep.cache().per_user(caches::BOOKMARKS).ttl(seconds(60));
+    OpenApiRouter::default()
+        .routes(routes!(list).layer(cached))
+        .routes(routes!(create))
+        .routes(routes!(show, update, delete))
 }
 
+/// The user's bookmarks, newest first.
+#[utoipa::path(get, path = "/api/v1/bookmarks", tag = "bookmarks", params(ListQuery),
+    security(("session" = []), ("api_key" = ["bookmarks:read"])), responses((status = OK, body = Page<Bookmark>)))]
 async fn list(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser<i64>,
@@ -41,22 +46,25 @@ async fn list(
     Ok(Json(state.bookmarks.list(user, &paging).await?))
 }
 
+/// Adds a bookmark.
+#[utoipa::path(post, path = "/api/v1/bookmarks", tag = "bookmarks", request_body = NewBookmark,
+    security(("session" = []), ("api_key" = ["bookmarks:write"])), responses((status = CREATED, body = Bookmark)))]
 async fn create(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser<i64>,
     form: Form,
 ) -> Result<impl IntoResponse, Problem> {
     let new = new_bookmark(form)?;
-    let created = to_the_end(async move {
-        let created = state.bookmarks.create(user, &new).await?;
-        state.keep.cache().purge_user(CACHE, user).await;
-        Ok(created)
-    });
-    let created = created.await?;
+    let bookmarks = state.bookmarks.clone();
+    let created = async move { Ok(bookmarks.create(user, &new).await?) };
+    let created = state.change(What::Bookmarks(user), created).await?;
     let location = format!("/api/v1/bookmarks/{}", created.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(created)))
 }
 
+/// One bookmark.
+#[utoipa::path(get, path = "/api/v1/bookmarks/{id}", tag = "bookmarks", params(("id" = i64, Path)),
+    security(("session" = []), ("api_key" = ["bookmarks:read"])), responses((status = OK, body = Bookmark)))]
 async fn show(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser<i64>,
@@ -65,6 +73,10 @@ async fn show(
     state.bookmarks.find(user, id).await?.map(Json).ok_or_else(Problem::not_found)
 }
 
+/// Changes what is given; null clears the description.
+#[utoipa::path(patch, path = "/api/v1/bookmarks/{id}", tag = "bookmarks", params(("id" = i64, Path)),
+    request_body = Changes,
+    security(("session" = []), ("api_key" = ["bookmarks:write"])), responses((status = OK, body = Bookmark)))]
 async fn update(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser<i64>,
@@ -72,27 +84,23 @@ async fn update(
     form: Form,
 ) -> Result<Json<Bookmark>, Problem> {
     let changes = changes(form)?;
-    let updated = to_the_end(async move {
-        let updated = state.bookmarks.update(user, id, &changes).await?.ok_or_else(Problem::not_found)?;
-        state.keep.cache().purge_user(CACHE, user).await;
-        Ok(updated)
-    });
-    updated.await.map(Json)
+    let bookmarks = state.bookmarks.clone();
+    let updated = async move { bookmarks.update(user, id, &changes).await?.ok_or_else(Problem::not_found) };
+    state.change(What::Bookmarks(user), updated).await.map(Json)
 }
 
+/// Deletes a bookmark.
+#[utoipa::path(delete, path = "/api/v1/bookmarks/{id}", tag = "bookmarks", params(("id" = i64, Path)),
+    security(("session" = []), ("api_key" = ["bookmarks:write"])), responses((status = NO_CONTENT)))]
 async fn delete(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser<i64>,
     ItemId(id): ItemId,
 ) -> Result<StatusCode, Problem> {
-    let deleted = to_the_end(async move {
-        if !state.bookmarks.delete(user, id).await? {
-            return Err(Problem::not_found());
-        }
-        state.keep.cache().purge_user(CACHE, user).await;
-        Ok(StatusCode::NO_CONTENT)
-    });
-    deleted.await
+    let bookmarks = state.bookmarks.clone();
+    let deleted = async move { bookmarks.delete(user, id).await?.then_some(()).ok_or_else(Problem::not_found) };
+    state.change(What::Bookmarks(user), deleted).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn new_bookmark(mut form: Form) -> Result<NewBookmark, Problem> {

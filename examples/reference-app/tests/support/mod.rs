@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each binary uses a part of it")]
 
 pub mod postgres;
+pub mod queries;
 #[path = "../../../../tests/support/mod.rs"]
 pub mod servers;
 
@@ -11,13 +12,17 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU16, Ordering::Relaxed},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -68,8 +73,30 @@ impl App {
 
     /// As `start`, in a directory that may hold a database already.
     pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
-        let log = File::create(dir.path().join("log.txt")).expect("a log file");
+        let command = command(dir.path(), args);
+        Self::run(command, dir, args)
+    }
+
+    /// As `start`, with every query in the log.
+    pub fn start_with_queries(args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = command(dir.path(), args);
+        command.env("RUST_LOG", "info,sqlx::query=debug");
+        Self::run(command, dir, args)
+    }
+
+    /// How many queries the requests of a piece of work make; what sets up a new connection is none.
+    pub async fn queries_during(&self, work: impl Future<Output = ()>) -> usize {
+        let of_request =
+            |line: &&str| line.contains("db.statement=") && line.contains("request{") && !line.contains("PRAGMA ");
+        let count = || self.log().lines().filter(of_request).count();
+        let before = count();
+        work.await;
+        count() - before
+    }
+
+    fn run(mut command: Command, dir: TempDir, args: &[&str]) -> Self {
+        let log = File::create(dir.path().join("log.txt")).expect("a log file");
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
@@ -126,28 +153,21 @@ impl App {
 
     /// Somebody without cookies.
     pub fn visitor(&self) -> Browser {
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        Browser { client, url: self.url.clone(), cookies: BTreeMap::new() }
+        Browser::new(&self.url)
     }
 
     /// Waits until it is ready with this status.
     pub async fn says(&self, status: &str) {
-        let deadline = Instant::now() + SAYS_WITHIN;
-        let mut visitor = self.visitor();
-        loop {
-            let ready = visitor.get("/readyz").await;
-            assert_eq!(ready.status, 200, "ready with or without Redis");
-            if ready.body["status"] == status {
-                return;
-            }
-            assert!(Instant::now() < deadline, "waited {SAYS_WITHIN:?} for {status}: {:?}", ready.body);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.visitor().says(status).await;
     }
 
     /// A new user, logged in.
     pub async fn user(&self, name: &str) -> Browser {
-        let mut browser = self.visitor();
+        self.user_of(self.visitor(), name).await
+    }
+
+    /// A new user behind this visitor.
+    pub async fn user_of(&self, mut browser: Browser, name: &str) -> Browser {
         let credentials = json!({ "username": name, "password": "a good password" });
         let registered = browser.post("/api/v1/auth/register", credentials.clone()).await;
         assert_eq!(registered.status, 201, "{registered:?}");
@@ -167,10 +187,12 @@ impl Drop for App {
 }
 
 /// Sends requests and keeps cookies.
+#[derive(Clone)]
 pub struct Browser {
     client: Client<HttpConnector, Full<Bytes>>,
     url: String,
     cookies: BTreeMap<String, String>,
+    address: Option<String>,
 }
 
 /// What came back; `body` is null where there was no JSON.
@@ -197,6 +219,39 @@ impl Answer {
 }
 
 impl Browser {
+    /// Without cookies, at the app of this URL.
+    pub fn new(url: &str) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { client, url: url.to_owned(), cookies: BTreeMap::new(), address: None }
+    }
+
+    /// Waits until the app is ready with this status.
+    pub async fn says(&mut self, status: &str) {
+        let deadline = Instant::now() + SAYS_WITHIN;
+        loop {
+            let ready = self.get("/readyz").await;
+            assert_eq!(ready.status, 200, "ready with or without Redis");
+            if ready.body["status"] == status {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waited {SAYS_WITHIN:?} for {status}: {:?}", ready.body);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The same one at another address, for an app that believes its proxy.
+    pub fn at(mut self, address: &str) -> Self {
+        self.address = Some(address.to_owned());
+        self
+    }
+
+    /// The same one at an address that nobody had before, so that no limit of addresses counts.
+    pub fn elsewhere(self) -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let [high, low] = NEXT.fetch_add(1, Relaxed).to_be_bytes();
+        self.at(&format!("10.0.{high}.{low}"))
+    }
+
     pub async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await
     }
@@ -228,13 +283,28 @@ impl Browser {
             let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request.headers_mut().insert(header::COOKIE, pairs.join("; ").parse().expect("a header"));
         }
-        let (head, body) = self.client.request(request).await.expect("the app answers").into_parts();
+        if let Some(address) = &self.address {
+            request.headers_mut().insert("x-forwarded-for", address.parse().expect("a header"));
+        }
+        let (head, body) = self.answer(request).await.into_parts();
         for cookie in head.headers.get_all(header::SET_COOKIE) {
             self.keep(cookie.to_str().expect("ascii"));
         }
         let body = body.collect().await.expect("a whole body").to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or_default();
         Answer { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
+    /// Sends it again where the answer was missed: a body that is too large is refused before it is read, and who still
+    /// writes it may hear of nothing but a closed connection.
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
+        for _ in 0..20 {
+            match self.client.request(request.clone()).await {
+                Err(error) if format!("{error:?}").contains("BodyWrite") => {}
+                answer => return answer.expect("the app answers"),
+            }
+        }
+        panic!("the app closes the connection and says nothing")
     }
 
     /// A copy of the cookies, as somebody who stole them would have it.
