@@ -10,7 +10,7 @@ use axum::{
 };
 use http::{HeaderMap, Request, StatusCode, header};
 use tower::{ServiceBuilder, ServiceExt};
-use towerkeep::{KeepBuilder, PeerAddr, prelude::*, rate_limit::LimitOutage, session::SessionConfig};
+use towerkeep::{PeerAddr, prelude::*, rate_limit::LimitOutage, session::SessionConfig};
 
 const GENERAL: Policy = Policy::sliding_window("general", 100, minutes(1));
 const FIVE: Policy = Policy::sliding_window("five", 5, minutes(1));
@@ -51,17 +51,8 @@ async fn clock() -> String {
 }
 
 pub(crate) async fn keep(url: &str) -> Keep {
-    reached(Keep::builder().redis(url)).await
-}
-
-/// As [`keep`], with a deadline that a busy machine keeps: for what is not about being late.
-pub(crate) async fn patient(url: &str) -> Keep {
-    reached(Keep::builder().redis(url).deadline(Duration::from_secs(5)).budget(Duration::from_secs(9))).await
-}
-
-async fn reached(builder: KeepBuilder) -> Keep {
-    let keep = builder.sessions(SessionConfig::new()).build().expect("a valid url");
-    assert!(keep.ready(Duration::from_secs(10)).await, "redis was not reached");
+    let keep = Keep::builder().redis(url).sessions(SessionConfig::new()).build().expect("a valid url");
+    assert!(keep.ready(Duration::from_secs(10)).await, "redis at {url} was not reached");
     keep
 }
 

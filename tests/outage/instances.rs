@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::{
-    app::{Client, app, keep, patient},
+    app::{Client, app, keep},
     support::{RedisServer, eventually},
 };
 
@@ -22,7 +22,7 @@ async fn a_logout_on_one_refuses_the_next_request_on_the_other() {
 #[tokio::test]
 async fn changes_made_on_both_are_all_kept() {
     let server = RedisServer::start();
-    let (first, second) = (patient(&server.url()).await, patient(&server.url()).await);
+    let (first, second) = (keep(&server.url()).await, keep(&server.url()).await);
     let (here, there) = (app(&first), app(&second));
     let user = Client::logged_in(&here, 42).await;
     let mut work = tokio::task::JoinSet::new();

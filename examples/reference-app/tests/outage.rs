@@ -93,11 +93,7 @@ async fn users_notice_nothing_when_redis_is_killed_and_comes_back_empty() {
 
     let log = app.log().split_off(calm);
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
-    // A machine that is too busy to answer within the deadline is an outage of its own, in a line of its own.
-    let (late, lost): (Vec<&str>, _) = warnings.iter().copied().partition(|line| line.contains("cause=\"timeout\""));
-    assert!(lost.len() <= 1 && !warnings.is_empty(), "one outage is one line: {warnings:#?}");
-    let ends = log.lines().filter(|line| line.contains("redis is up")).count();
-    assert_eq!(late.len() + lost.len(), ends, "each outage begins once and ends once: {warnings:#?}");
+    assert_eq!(warnings.len(), 1, "one outage is one line: {warnings:#?}");
     let requests = log.lines().filter(|line| line.contains("finished processing request")).count();
     assert!(log.lines().count() < requests + 10, "nothing but the access log for each request");
 
