@@ -8,7 +8,7 @@ use std::{fmt, fmt::Write as _, net::IpAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Data, Record, SecretHash, SessionId, Stamp, data::Text};
+use super::{Data, Record, SecretHash, SessionId, Stamp, applied::Applied, data::Text};
 use crate::{Error, Result, UserId, clock::Timestamp, clock::micros};
 
 /// The format that this version writes.
@@ -27,6 +27,7 @@ impl Record {
             created: self.created.as_micros(),
             device: self.device.as_deref(),
             ip: self.ip,
+            applied: self.applied.encode(),
         };
         let tail = serde_json::to_string(&tail).expect("texts and numbers are always JSON");
         text.push_str(&tail[1..tail.len() - 1]);
@@ -93,6 +94,8 @@ struct Tail<'a> {
     device: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<String>,
 }
 
 /// The whole value by its names; unknown ones are ignored.
@@ -116,6 +119,8 @@ struct Stored<'a> {
     device: Option<Text<'a>>,
     #[serde(borrow, default)]
     ip: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    applied: Option<Text<'a>>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
@@ -160,7 +165,9 @@ impl Stored<'_> {
             device: self.device.map(|device| device.0.into()),
             ip: self.ip.and_then(|ip| ip.0.parse().ok()),
             data: Data::from_raw(self.data).ok()?,
+            applied: self.applied.map(|text| Applied::decode(&text.0)).unwrap_or_default(),
             read_only: self.towerkeep != FORMAT,
+            changes: None,
         })
     }
 }
@@ -172,7 +179,7 @@ fn corrupt() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{id::Token, record::tests::record};
+    use crate::session::{applied::ChangeId, id::Token, record::tests::record};
 
     const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
@@ -182,6 +189,7 @@ mod tests {
         sample.device = Some("Browser \"x\"".into());
         sample.ip = "2001:db8::7".parse().ok();
         sample.data = Data::from_json(r#"{"n":1,"t":"é\""}"#).expect("an object");
+        sample.applied = sample.applied.with([ChangeId::random()].into_iter(), NOW);
         sample
     }
 
@@ -192,7 +200,7 @@ mod tests {
         let read = Record::decode(sample.id, text.as_bytes()).expect("its own text");
         assert_eq!(read.encode(), text);
         assert!(!read.read_only);
-        assert_eq!((read.user, read.ip), (sample.user, sample.ip));
+        assert_eq!((read.user, read.ip, read.applied), (sample.user, sample.ip, sample.applied));
     }
 
     #[test]

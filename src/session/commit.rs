@@ -1,11 +1,12 @@
 //! Writing a session: compare, set, and replay on what somebody else stored first.
 
-use std::{fmt, mem, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use tokio::sync::SemaphorePermit;
 
 use super::{
     Record, Save, SessionId, SessionSave,
+    applied::Applied,
     delta::Delta,
     handle::{Base, Carrier, Session},
     id::{Token, random_bytes},
@@ -132,10 +133,13 @@ impl Session {
 
     async fn write(&self, change: Change) -> Result<SessionSave> {
         self.read_once().await;
-        let (base, delta) = {
+        let (base, mut delta) = {
             let mut state = self.locked();
             (state.base.clone(), mem::take(&mut state.delta))
         };
+        // A try whose answer is lost may have been made: the next one then leaves out what it brought.
+        delta.name();
+        let delta = Arc::new(delta);
         // Cancelled from here on, the changes are lost with the request, unless the store has them already.
         let written = self.write_onto(base, &delta, change).await;
         let outcome = written.as_ref().copied().unwrap_or_else(failure);
@@ -146,7 +150,8 @@ impl Session {
         match written {
             Ok(_) => state.renew = false,
             Err(_) => {
-                let later = mem::replace(&mut state.delta, delta);
+                let kept = Arc::try_unwrap(delta).unwrap_or_else(|shared| (*shared).clone());
+                let later = mem::replace(&mut state.delta, kept);
                 state.delta.append(later);
             }
         }
@@ -154,7 +159,7 @@ impl Session {
         written
     }
 
-    async fn write_onto(&self, base: Base, delta: &Delta, change: Change) -> Result<SessionSave> {
+    async fn write_onto(&self, base: Base, delta: &Arc<Delta>, change: Change) -> Result<SessionSave> {
         match (base, change) {
             (Base::Live(_), Change::Login(_) | Change::Rotate) if self.carrier() != Carrier::Cookie => {
                 Err(no_way_back())
@@ -170,7 +175,7 @@ impl Session {
         }
     }
 
-    async fn login_over(&self, record: Record, delta: &Delta, user: UserId) -> Result<SessionSave> {
+    async fn login_over(&self, record: Record, delta: &Arc<Delta>, user: UserId) -> Result<SessionSave> {
         let is_others = record.user().is_some_and(|other| *other != user);
         if is_others {
             self.end(&record).await?;
@@ -181,8 +186,8 @@ impl Session {
     }
 
     /// Stores a new session; nothing where there is nothing to keep in one.
-    async fn begin(&self, delta: &Delta, user: Option<UserId>) -> Result<SessionSave> {
-        let data = delta.apply(&super::Data::empty())?;
+    async fn begin(&self, delta: &Arc<Delta>, user: Option<UserId>) -> Result<SessionSave> {
+        let data = delta.apply(&super::Data::empty(), &Applied::default())?;
         if user.is_none() && data == super::Data::empty() {
             return Ok(SessionSave::Unchanged);
         }
@@ -190,7 +195,8 @@ impl Session {
             return Err(no_way_back());
         }
         let created = self.sessions().create(self.cx(), |now, config, token| {
-            let record = Record { data: data.clone(), ..record::begin(token, config, now) };
+            let begun = record::begin(token, config, now);
+            let record = Record { data: data.clone(), idle: delta.idle.unwrap_or(begun.idle), ..begun };
             match &user {
                 Some(user) => record.login(user.clone(), self.client(), now, config),
                 None => record,
@@ -202,7 +208,7 @@ impl Session {
     }
 
     /// Compares and sets until it fits, replaying the changes on what others stored.
-    async fn write_over(&self, mut record: Record, delta: &Delta, mut change: Change) -> Result<Written> {
+    async fn write_over(&self, mut record: Record, delta: &Arc<Delta>, mut change: Change) -> Result<Written> {
         let (store, config, cx) = (self.sessions().store(), self.sessions().settings(), self.cx());
         let generation = record.stamp().generation;
         let mut turn = None;
@@ -219,13 +225,15 @@ impl Session {
             if matches!(change, Change::Renew) && !record.wants_renewal(now, config.renew_every) {
                 change = Change::Nothing;
             }
-            let data = delta.apply(record.data())?;
-            if data == record.data && matches!(change, Change::Nothing) {
-                // Somebody else may have stored just this; from now on it is what this request sees, too.
+            let changed = record.changed(delta, now)?;
+            if changed.is_none() && matches!(change, Change::Nothing) {
+                // Somebody else may have stored just this, or an earlier try of ours; from now on it is what this
+                // request sees, too.
                 self.locked().base = Base::Live(Box::new(record));
                 return Ok(Written::As(SessionSave::Unchanged));
             }
-            let (next, token) = self.step(&record, data, &change, now);
+            let next = changed.unwrap_or_else(|| record.next(record.data.clone(), now));
+            let (next, token) = self.step(next, &change, now);
             next.check_size(config.max_size)?;
             match store.save(cx, &next, record.stamp(), config.max_per_user).await? {
                 Save::Saved => return Ok(Written::As(self.keep(next, token))),
@@ -274,13 +282,12 @@ impl Session {
         outcome
     }
 
-    /// The state after `record`, with its new token where the change brings one.
-    fn step(&self, record: &Record, data: super::Data, change: &Change, now: Timestamp) -> (Record, Option<Token>) {
-        let mut next = record.next(data, now);
+    /// `next` with what the change brings to it, and the new token where it brings one.
+    fn step(&self, mut next: Record, change: &Change, now: Timestamp) -> (Record, Option<Token>) {
         if matches!(change, Change::Nothing) {
             return (next, None);
         }
-        let token = Token::renewed(record.id());
+        let token = Token::renewed(next.id());
         match change {
             Change::Nothing => {}
             Change::Renew => next.renew(token.hash(), now),
@@ -293,7 +300,8 @@ impl Session {
         (next, Some(token))
     }
 
-    fn keep(&self, record: Record, token: Option<Token>) -> SessionSave {
+    fn keep(&self, mut record: Record, token: Option<Token>) -> SessionSave {
+        record.changes = None;
         let Some(token) = token else {
             self.locked().base = Base::Live(Box::new(record));
             return SessionSave::Saved;

@@ -1,68 +1,100 @@
 //! What a request does to its session: changes that are kept apart and replayed onto whatever is stored.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use serde_json::value::RawValue;
 
-use super::data::Data;
+use super::{
+    applied::{Applied, ChangeId},
+    data::Data,
+};
 use crate::{Error, Result};
 
-type Replay = Box<dyn Fn(Option<&RawValue>) -> Result<Box<RawValue>> + Send + Sync>;
+type Replay = Arc<dyn Fn(Option<&RawValue>) -> Result<Box<RawValue>> + Send + Sync>;
 
 /// The changes of one request, in order.
-#[derive(Default)]
-pub(super) struct Delta(Vec<Op>);
+#[derive(Clone, Default)]
+pub(super) struct Delta {
+    ops: Vec<Op>,
+    /// The idle time that the session gets.
+    pub(super) idle: Option<Duration>,
+}
 
+#[derive(Clone)]
 struct Op {
     key: Box<str>,
     /// What the key holds after it, as far as this request knows.
     value: Option<Box<RawValue>>,
     /// Computes the value anew from what is stored; without it the value stands as it is.
     replay: Option<Replay>,
+    /// The write that brought it, or tried to: a session that holds that write's changes has this one already.
+    id: Option<ChangeId>,
 }
 
 impl Delta {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ops.is_empty() && self.idle.is_none()
     }
 
     pub(super) fn insert(&mut self, key: &str, value: Box<RawValue>) {
-        self.set(Op { key: key.into(), value: Some(value), replay: None });
+        self.set(Op { key: key.into(), value: Some(value), replay: None, id: None });
     }
 
     pub(super) fn remove(&mut self, key: &str) {
-        self.set(Op { key: key.into(), value: None, replay: None });
+        self.set(Op { key: key.into(), value: None, replay: None, id: None });
     }
 
     /// What stood there before no longer matters: one operation per key is enough.
     fn set(&mut self, op: Op) {
-        self.0.retain(|earlier| earlier.key != op.key);
-        self.0.push(op);
+        self.ops.retain(|earlier| earlier.key != op.key);
+        self.ops.push(op);
     }
 
     pub(super) fn update(&mut self, key: &str, value: Box<RawValue>, replay: Replay) {
-        self.0.push(Op { key: key.into(), value: Some(value), replay: Some(replay) });
+        self.ops.push(Op { key: key.into(), value: Some(value), replay: Some(replay), id: None });
     }
 
     /// What this request made of `key`: nothing said, removed, or a value.
     pub(super) fn view(&self, key: &str) -> Option<Option<&RawValue>> {
-        self.0.iter().rev().find(|op| &*op.key == key).map(|op| op.value.as_deref())
+        self.ops.iter().rev().find(|op| &*op.key == key).map(|op| op.value.as_deref())
     }
 
     /// Puts changes made since back behind these.
     pub(super) fn append(&mut self, later: Self) {
-        for op in later.0 {
-            if op.replay.is_some() { self.0.push(op) } else { self.set(op) }
+        self.idle = later.idle.or(self.idle);
+        for op in later.ops {
+            if op.replay.is_some() { self.ops.push(op) } else { self.set(op) }
         }
     }
 
-    /// Replays all changes onto `data`.
-    pub(super) fn apply(&self, data: &Data) -> Result<Data> {
-        if self.is_empty() {
+    /// How many of the changes are computed anew with each replay.
+    pub(super) fn updates(&self) -> usize {
+        self.ops.iter().filter(|op| op.replay.is_some()).count()
+    }
+
+    /// Before they are sent: names changes that must not be made twice. Those that set a value do no harm.
+    pub(super) fn name(&mut self) {
+        if self.ops.iter().all(|op| op.replay.is_none() || op.id.is_some()) {
+            return;
+        }
+        let id = ChangeId::random();
+        for op in &mut self.ops {
+            op.id.get_or_insert(id);
+        }
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = ChangeId> + '_ {
+        self.ops.iter().filter_map(|op| op.id)
+    }
+
+    /// Replays onto `data` those of the changes that it does not hold yet.
+    pub(super) fn apply(&self, data: &Data, applied: &Applied) -> Result<Data> {
+        let mut due = self.ops.iter().filter(|op| op.id.is_none_or(|id| !applied.holds(id))).peekable();
+        if due.peek().is_none() {
             return Ok(data.clone());
         }
         let mut map = data.to_map()?;
-        for op in &self.0 {
+        for op in due {
             let value = match (&op.replay, &op.value) {
                 (Some(replay), _) => Cow::Owned(replay(map.get(&*op.key).map(AsRef::as_ref))?),
                 (None, Some(value)) => Cow::Borrowed(&**value),
@@ -79,7 +111,7 @@ impl Delta {
 
 impl fmt::Debug for Delta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Delta({} changes)", self.0.len())
+        write!(f, "Delta({} changes)", self.ops.len())
     }
 }
 
@@ -96,7 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::session::data::read;
+    use crate::{clock::Timestamp, session::data::read};
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -131,7 +163,7 @@ mod tests {
             Step::Add(key, n) => {
                 let (key, n) = (key.to_string(), *n);
                 let add: Replay =
-                    Box::new(move |old| write(&(old.map(read::<i64>).transpose()?.unwrap_or_default() + n)));
+                    Arc::new(move |old| write(&(old.map(read::<i64>).transpose()?.unwrap_or_default() + n)));
                 let seen = delta.view(&key).unwrap_or_else(|| base.raw(&key));
                 let value = add(seen).expect("numbers");
                 delta.update(&key, value, add);
@@ -164,7 +196,28 @@ mod tests {
             model(&mut now, &mine);
             let mut concurrent = BTreeMap::new();
             model(&mut concurrent, &stored);
-            prop_assert_eq!(delta.apply(&data_of(&concurrent)).expect("numbers"), data_of(&now));
+            prop_assert_eq!(delta.apply(&data_of(&concurrent), &Applied::default()).expect("numbers"), data_of(&now));
+        }
+
+        #[test]
+        fn changes_that_a_session_holds_are_not_made_again(stored in steps(), first in steps(), later in steps()) {
+            let mut map = BTreeMap::new();
+            model(&mut map, &stored);
+            let base = data_of(&map);
+            let mut delta = Delta::default();
+            first.iter().for_each(|step| push(&mut delta, &base, step));
+            delta.name();
+            let once = delta.apply(&base, &Applied::default()).expect("numbers");
+            let applied = Applied::default().with(delta.ids(), Timestamp::default());
+            if delta.updates() > 0 {
+                prop_assert_eq!(delta.apply(&once, &applied).expect("numbers"), once.clone());
+            }
+            // What came after the first try is made, however often that one is.
+            later.iter().for_each(|step| push(&mut delta, &base, step));
+            delta.name();
+            model(&mut map, &first);
+            model(&mut map, &later);
+            prop_assert_eq!(delta.apply(&once, &applied).expect("numbers"), data_of(&map));
         }
     }
 }

@@ -50,9 +50,9 @@ impl SessionFallback {
 /// 1. Each instance keeps a bounded copy of the sessions it has seen, and serves it for at most
 ///    [`max_stale`](SessionConfig::max_stale), both deadlines enforced.
 /// 2. A session never seen here is unavailable, not anonymous: nobody is logged out by an outage.
-/// 3. Changes and logins are kept in the copy, and merged when the store is back: value by value where another instance
-///    changed the same session, the change made here being the later one. After a login or logout elsewhere they
-///    are dropped and counted.
+/// 3. Changes and logins are kept in the copy, and merged when the store is back: made again on what another instance
+///    stored meanwhile, each `update` once, also where only the answer to it was lost. Of two values set to one key
+///    the one set here stands. After a login or logout elsewhere they are dropped and counted.
 /// 4. A logout holds at once, and is told to the store before anything else: **no session that was logged out here
 ///    comes back alive.** Nor by a store that comes back with old data: what ended here lately is looked for.
 /// 5. A store that comes back empty gets the sessions back, after the logouts and revocations of all that were made

@@ -183,7 +183,7 @@ impl Session {
         let value = state.value(key, &apply)?;
         let text = write(&value)?;
         self.check_size(text.get().len())?;
-        state.delta.update(key, text, Box::new(move |stored| write(&apply(stored)?)));
+        state.delta.update(key, text, Arc::new(move |stored| write(&apply(stored)?)));
         Ok(value)
     }
 

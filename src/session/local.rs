@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Record, SessionId,
+    delta::Delta,
     journal::{Ended, JournalEntry},
 };
 use crate::{UserId, clock::Timestamp};
@@ -42,8 +43,33 @@ struct Copy {
 pub(super) enum Pending {
     /// A session that began here.
     Born,
-    /// A state that replaces this one.
-    Over(Box<Record>),
+    /// A state that replaces `base`, by these changes. Without them, the values tell what changed.
+    Over { base: Box<Record>, changes: Option<Box<Delta>> },
+}
+
+/// Of one session's changes so many that are computed anew are kept; beyond that their values stand.
+const UPDATES: usize = 64;
+
+impl Pending {
+    fn over(base: Record) -> Self {
+        Self::Over { base: Box::new(base), changes: Some(Box::default()) }
+    }
+
+    /// Adds what made `next` of the state before.
+    fn follow(&mut self, next: &Record) {
+        let Self::Over { base, changes } = self else { return };
+        // What a login takes away is told by the values alone.
+        let is_same_generation = base.stamp().generation == next.stamp().generation;
+        let more = next.changes.as_ref().filter(|_| is_same_generation);
+        let (Some(known), Some(more)) = (changes.as_mut(), more) else {
+            *changes = None;
+            return;
+        };
+        known.append((**more).clone());
+        if known.updates() > UPDATES {
+            *changes = None;
+        }
+    }
 }
 
 /// What the store does not know yet is known to it now.
@@ -107,7 +133,7 @@ impl Local {
             if copy.pending.is_none() && copy.record.stamp() <= record.stamp() {
                 copy.confirmed = now;
                 if copy.record.stamp() < record.stamp() {
-                    copy.record = record.clone();
+                    copy.record = record.bare();
                 }
                 copy.record.touch(record.last_seen());
             }
@@ -150,8 +176,8 @@ impl Local {
     /// A change of a session that is there.
     pub(super) fn change(&mut self, record: &Record) {
         if let Some(copy) = self.copies.get_mut(&record.id()) {
-            let over = std::mem::replace(&mut copy.record, record.clone());
-            copy.pending.get_or_insert_with(|| Pending::Over(Box::new(over)));
+            let before = std::mem::replace(&mut copy.record, record.bare());
+            copy.pending.get_or_insert_with(|| Pending::over(before)).follow(record);
             self.is_pending = true;
         }
     }
@@ -269,10 +295,15 @@ impl Local {
             return;
         };
         if told.is_merged && copy.record.stamp() != told.sent.stamp() {
-            copy.pending = Some(Pending::Over(Box::new(told.sent.clone())));
+            // Of the changes kept, those that the store has by now are not made again.
+            let changes = match copy.pending.take() {
+                Some(Pending::Over { changes, .. }) => changes,
+                Some(Pending::Born) | None => None,
+            };
+            copy.pending = Some(Pending::Over { base: Box::new(told.sent.clone()), changes });
             return;
         }
-        copy.record = stored.clone();
+        copy.record = stored.bare();
         (copy.pending, copy.touched, copy.confirmed) = (None, false, now);
     }
 
@@ -321,7 +352,7 @@ impl Local {
                 return false;
             }
         }
-        let copy = Copy { record: record.clone(), confirmed: now, pending, touched: false };
+        let copy = Copy { record: record.bare(), confirmed: now, pending, touched: false };
         self.copies.insert(record.id(), copy);
         true
     }

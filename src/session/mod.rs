@@ -49,6 +49,7 @@
 //! The layer stands outside of whatever asks for the user, see [`SessionLayer`]. Over plain HTTP browsers drop the
 //! default cookie, see [`SessionCookie::local_dev`].
 
+mod applied;
 mod codec;
 mod commit;
 mod config;

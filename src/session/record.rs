@@ -1,10 +1,10 @@
 //! What a store keeps of a session, and the pure decisions about it: is it live, whose is it, is it due.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::{Data, SecretHash, SessionConfig, SessionId, csrf, id::Token};
+use super::{Data, SecretHash, SessionConfig, SessionId, applied::Applied, csrf, delta::Delta, id::Token};
 use crate::{Error, Result, UserId, clock::Timestamp};
 
 /// How long the previous secret still works after a periodic renewal, so that requests under way are not lost.
@@ -43,8 +43,12 @@ pub struct Record {
     pub(super) device: Option<Box<str>>,
     pub(super) ip: Option<IpAddr>,
     pub(super) data: Data,
+    /// Which changes of lately the data holds.
+    pub(super) applied: Applied,
     /// Written by a newer version of the library.
     pub(super) read_only: bool,
+    /// What made this state of the one before. No part of what is stored: it is for whoever must make it again.
+    pub(super) changes: Option<Arc<Delta>>,
 }
 
 /// What is noted of the client that logs in.
@@ -162,17 +166,39 @@ impl Record {
     /// The state after this one, used at `now`.
     pub(super) fn next(&self, data: Data, now: Timestamp) -> Self {
         let stamp = Stamp { version: self.stamp.version.saturating_add(1), ..self.stamp };
-        let mut next = Self { stamp, data, ..self.clone() };
+        let mut next = Self { stamp, data, ..self.bare() };
         next.touch(now);
         next
     }
 
-    /// This state, made from `base`, as the state after `stored`, which others made from `base` meanwhile.
-    pub(super) fn rebased(&self, base: &Self, stored: &Self) -> Result<Self> {
-        let data = base.data.merge(&self.data, &stored.data)?;
+    /// The state after this one with `changes` in it; nothing where they change nothing.
+    pub(super) fn changed(&self, changes: &Arc<Delta>, now: Timestamp) -> Result<Option<Self>> {
+        let data = changes.apply(&self.data, &self.applied)?;
+        let idle = changes.idle.unwrap_or(self.idle);
+        if data == self.data && idle == self.idle {
+            return Ok(None);
+        }
+        let applied = self.applied.with(changes.ids(), now);
+        Ok(Some(Self { idle, applied, changes: Some(Arc::clone(changes)), ..self.next(data, now) }))
+    }
+
+    /// This state without what made it.
+    pub(super) fn bare(&self) -> Self {
+        Self { changes: None, ..self.clone() }
+    }
+
+    /// This state, made from `base`, as the state after `stored`, which others made from `base` meanwhile: `changes` are
+    /// made on theirs. Where only the values are known, each that differs from `base` stands.
+    pub(super) fn rebased(&self, base: &Self, changes: Option<&Delta>, stored: &Self) -> Result<Self> {
+        let data = match changes {
+            Some(changes) => changes.apply(&stored.data, &stored.applied)?,
+            None => base.data.merge(&self.data, &stored.data)?,
+        };
         // A login, a rotation or a renewal here stands; without one, theirs does.
         let mut next = if self.secret.matches(&base.secret) { stored.clone() } else { self.clone() };
         next.stamp.version = self.stamp.version.max(stored.stamp.version).saturating_add(1);
+        next.idle = if self.idle == base.idle { stored.idle } else { self.idle };
+        next.applied = stored.applied.with(changes.into_iter().flat_map(Delta::ids), self.last_seen);
         next.data = data;
         next.touch(self.last_seen.max(stored.last_seen));
         Ok(next)
@@ -230,7 +256,9 @@ pub(super) fn begin(token: &Token, config: &SessionConfig, now: Timestamp) -> Re
         device: None,
         ip: None,
         data: Data::empty(),
+        applied: Applied::default(),
         read_only: false,
+        changes: None,
     }
 }
 

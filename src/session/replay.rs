@@ -2,6 +2,7 @@
 
 use super::{
     Create, FallbackSessionStore, Record, Save, SessionFallback, SessionStore,
+    delta::Delta,
     local::{Pending, Revocation, Told},
 };
 use crate::{Cx, Result, UserId, clock::Timestamp};
@@ -35,6 +36,13 @@ impl Data {
     fn is_doubtful(self) -> bool {
         self != Self::Kept
     }
+}
+
+/// What a state was made of.
+#[derive(Clone, Copy)]
+struct Made<'a> {
+    base: &'a Record,
+    changes: Option<&'a Delta>,
 }
 
 impl FallbackSessionStore {
@@ -134,8 +142,11 @@ impl FallbackSessionStore {
             return Ok(());
         }
         let (stored, is_merged) = match pending {
-            Pending::Over(over) if !data.is_lost() => self.merge_over(store, cx, record, &over).await?,
-            Pending::Born | Pending::Over(_) => {
+            Pending::Over { base, changes } if !data.is_lost() => {
+                let made = Made { base: &base, changes: changes.as_deref() };
+                self.merge_over(store, cx, record, made).await?
+            }
+            Pending::Born | Pending::Over { .. } => {
                 let stored = self.restore(store, cx, record).await?;
                 let is_ours = |stored: &Record| {
                     stored.stamp() == record.stamp()
@@ -152,15 +163,16 @@ impl FallbackSessionStore {
         self.tell_if_ended(store, cx, record).await
     }
 
-    /// Saves a state that replaces `over`; where others replaced it too, and nobody logged in or out, with their changes.
+    /// Saves a state; where others replaced its base too, and nobody logged in or out, with their changes. Changes that
+    /// the store holds already, because only the answer to them was lost, are not made again.
     async fn merge_over(
         &self,
         store: &dyn SessionStore,
         cx: &Cx,
         record: &Record,
-        over: &Record,
+        Made { base, changes }: Made<'_>,
     ) -> Result<(Option<Record>, bool)> {
-        let (mut next, mut replaces) = (record.clone(), over.stamp());
+        let (mut next, mut replaces) = (record.clone(), base.stamp());
         for _ in 0..TRIES {
             let stored = match store.save(cx, &next, replaces, None).await? {
                 Save::Saved => return Ok((Some(next), true)),
@@ -170,12 +182,12 @@ impl FallbackSessionStore {
             // A login or rotation of our own, whose answer was lost, is no reason to drop what came after it.
             let is_ours =
                 stored.stamp().generation == record.stamp().generation && stored.secret.matches(&record.secret);
-            let is_others = stored.stamp().generation != over.stamp().generation && !is_ours;
+            let is_others = stored.stamp().generation != base.stamp().generation && !is_ours;
             if is_others || stored.read_only {
                 return Ok((Some(stored), false));
             }
             replaces = stored.stamp();
-            next = match record.rebased(over, &stored) {
+            next = match record.rebased(base, changes, &stored) {
                 Ok(merged) if merged.check_size(self.0.config.max_size).is_ok() => merged,
                 _ => return Ok((Some(stored), false)),
             };

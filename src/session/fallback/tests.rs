@@ -5,7 +5,13 @@ use std::num::NonZeroU32;
 use super::*;
 use crate::{
     clock::{ManualClock, days, minutes, seconds},
-    session::{Create, Data as Values, MemorySessionStore, replay::Data, testing},
+    session::{
+        Create, Data as Values, MemorySessionStore,
+        data::read,
+        delta::{Delta, write},
+        replay::Data,
+        testing,
+    },
     store::OutageSwitch,
 };
 
@@ -203,4 +209,86 @@ async fn sessions_that_begin_during_an_outage_are_bounded() {
     assert_eq!(kept, 8);
     outage.set(false);
     assert_eq!(store.list(&at(seconds(1)), &UserId::new(1)).await.expect("up").len(), 8);
+}
+
+/// One more of what is counted under `n`.
+fn one_more() -> Arc<Delta> {
+    let add =
+        |old: Option<&serde_json::value::RawValue>| write(&(old.map(read::<u64>).transpose()?.unwrap_or_default() + 1));
+    let mut delta = Delta::default();
+    delta.update("n", write(&1).expect("a number"), Arc::new(add));
+    delta.name();
+    Arc::new(delta)
+}
+
+fn counted(record: &Record, changes: &Arc<Delta>) -> Record {
+    record.changed(changes, START + seconds(1)).expect("a number").expect("it counts")
+}
+
+async fn count_in(store: &impl SessionStore, id: SessionId) -> Option<u64> {
+    let found = store.load(&at(seconds(2)), id).await.expect("up").expect("it is there");
+    found.data().get("n").expect("a number")
+}
+
+#[tokio::test]
+async fn an_update_whose_answer_was_lost_is_made_once_and_undoes_no_other() {
+    let deaf = Deaf::new();
+    let store = FallbackSessionStore::new(deaf.clone(), &config());
+    let record = of(1);
+    create(&store, &record).await;
+    deaf.fails.set(true);
+    let first = counted(&record, &one_more());
+    save(&store, &first, &record).await;
+    let second = counted(&first, &one_more());
+    save(&store, &second, &first).await; // kept here only
+    let stored = deaf.load(&at(seconds(1)), record.id()).await.expect("up").expect("the first was done");
+    save(&deaf.store, &counted(&stored, &one_more()), &stored).await; // by another instance
+    deaf.fails.set(false);
+    assert_eq!(count_in(&store, record.id()).await, Some(3));
+    assert_eq!(count_in(&deaf, record.id()).await, Some(3));
+}
+
+#[tokio::test]
+async fn updates_of_an_outage_are_added_to_those_of_other_instances() {
+    let outage = OutageSwitch::default();
+    let memory = MemorySessionStore::new(ManualClock::at(START).clock());
+    let store = FallbackSessionStore::new(memory.clone().outage(outage.clone()), &config());
+    let record = of(1);
+    create(&store, &record).await;
+    outage.set(true);
+    let mut here = record.clone();
+    for _ in 0..3 {
+        let next = counted(&here, &one_more());
+        save(&store, &next, &here).await;
+        here = next;
+    }
+    let elsewhere = counted(&record, &one_more());
+    save(&memory, &elsewhere, &record).await;
+    outage.set(false);
+    assert_eq!(count_in(&store, record.id()).await, Some(4));
+    assert_eq!(count_in(&memory, record.id()).await, Some(4));
+}
+
+#[tokio::test]
+async fn a_save_that_is_tried_again_counts_once() {
+    use tower::{Layer, ServiceExt, service_fn};
+    let deaf = Deaf::new();
+    let sessions = crate::session::Sessions::new(deaf.clone());
+    let issued = sessions.issue(1).await.expect("up");
+    let switch = deaf.fails.clone();
+    let app = sessions.layer().layer(service_fn(move |request: http::Request<()>| {
+        let switch = switch.clone();
+        async move {
+            let session = crate::session::Session::of(&request).expect("the layer is mounted");
+            session.update("n", |n: &mut u64| *n += 1).await?;
+            switch.set(true);
+            assert!(session.save().await.is_err(), "done, and nobody knows");
+            switch.set(false);
+            session.update("n", |n: &mut u64| *n += 1).await?;
+            Ok::<_, Error>(http::Response::new(()))
+        }
+    }));
+    let request = http::Request::builder().header("cookie", issued.cookie()).body(()).expect("a request");
+    app.oneshot(request).await.expect("up");
+    assert_eq!(count_in(&deaf, issued.id()).await, Some(2));
 }
