@@ -90,7 +90,7 @@ pub(crate) fn decide(
         return Err(Refusal::NotFresh);
     }
     // s-maxage implies proxy-revalidate (RFC 9111, 5.2.2.10); with either nothing stale may be served.
-    let may_be_stale = !said.must_revalidate && (terms.is_private || said.s_maxage.is_none());
+    let may_be_stale = !said.must_revalidate && !said.proxy_revalidate && (terms.is_private || said.s_maxage.is_none());
     let stale_for = said.stale_if_error.or(terms.stale_if_error).filter(|_| may_be_stale).unwrap_or_default();
     Ok(Span { initial_age, fresh_for, stale_for })
 }
@@ -103,6 +103,7 @@ fn refuse(
     said: &Directives,
 ) -> Result<(), Refusal> {
     let is_rfc = terms.policy == CachePolicy::rfc();
+    // RFC 9111, 3.5 names these three; proxy-revalidate is none of them.
     let shares_authorized = said.public || said.must_revalidate || said.s_maxage.is_some();
     if !is_storable(status) || said.must_understand && !is_understood(status) {
         Err(Refusal::Status)

@@ -90,12 +90,13 @@ pub(crate) fn is_safe(method: &Method) -> bool {
 /// The fields of a response that are stored: not those of the connection (RFC 9111, 3.1), not what a limit said
 /// about one client, not what the cache itself adds.
 pub(crate) fn stored_headers(headers: &HeaderMap) -> HeaderMap {
-    const NEVER: [&str; 10] = [
+    const NEVER: [&str; 11] = [
         "connection",
         "keep-alive",
         "proxy-connection",
         "proxy-authenticate",
         "proxy-authentication-info",
+        "proxy-authorization",
         "te",
         "trailer",
         "transfer-encoding",

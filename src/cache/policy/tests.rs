@@ -61,6 +61,17 @@ fn section_3_5_authorization() {
         let said = format!("max-age=60, {word}");
         assert!(verdict(&terms(), &asked, 200, &[("cache-control", &said)]).is_ok(), "{word}");
     }
+    let proxy = [("cache-control", "max-age=60, proxy-revalidate")];
+    assert_eq!(verdict(&terms(), &asked, 200, &proxy), Err(Refusal::Authorization));
+}
+
+/// RFC 9111, 3.1: what was said to this proxy alone is not stored.
+#[test]
+fn section_3_1_proxy_fields_are_not_stored() {
+    let response =
+        headers(&[("proxy-authorization", "Basic eA=="), ("proxy-authenticate", "Basic"), ("etag", "\"a\"")]);
+    let kept = stored_headers(&response);
+    assert_eq!(kept.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["etag"]);
 }
 
 /// RFC 9111, 7.3: Set-Cookie does not forbid storing; the safe profile does.
@@ -144,6 +155,7 @@ fn section_4_2_4_stale_if_error_yields_to_must_revalidate() {
     assert_eq!(stale_for("max-age=5"), minutes(5));
     assert_eq!(stale_for("max-age=5, stale-if-error=7"), seconds(7));
     assert_eq!(stale_for("max-age=5, must-revalidate"), seconds(0));
+    assert_eq!(stale_for("max-age=5, proxy-revalidate"), seconds(0));
     assert_eq!(stale_for("s-maxage=5"), seconds(0));
 }
 
