@@ -232,7 +232,8 @@ impl Session {
                 self.locked().base = Base::Live(Box::new(record));
                 return Ok(Written::As(SessionSave::Unchanged));
             }
-            let next = changed.unwrap_or_else(|| record.next(record.data.clone(), now));
+            let unchanged = || Record { changes: Some(Arc::clone(delta)), ..record.next(record.data.clone(), now) };
+            let next = changed.unwrap_or_else(unchanged);
             let (next, token) = self.step(next, &change, now);
             next.check_size(config.max_size)?;
             match store.save(cx, &next, record.stamp(), config.max_per_user).await? {

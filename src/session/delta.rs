@@ -1,6 +1,12 @@
 //! What a request does to its session: changes that are kept apart and replayed onto whatever is stored.
 
-use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::value::RawValue;
 
@@ -87,10 +93,12 @@ impl Delta {
         self.ops.iter().filter_map(|op| op.id)
     }
 
-    /// Replays onto `data` those of the changes that it does not hold yet.
+    /// Replays onto `data` those of the changes that it does not hold yet: each was made on top of those before it, so
+    /// what is older than one that it holds is in it, too.
     pub(super) fn apply(&self, data: &Data, applied: &Applied) -> Result<Data> {
-        let mut due = self.ops.iter().filter(|op| op.id.is_none_or(|id| !applied.holds(id))).peekable();
-        if due.peek().is_none() {
+        let made = self.ops.iter().rposition(|op| op.id.is_some_and(|id| applied.holds(id)));
+        let due = &self.ops[made.map_or(0, |last| last + 1)..];
+        if due.is_empty() {
             return Ok(data.clone());
         }
         let mut map = data.to_map()?;
@@ -106,6 +114,13 @@ impl Delta {
             map.insert(Cow::Borrowed(&op.key), value);
         }
         Data::from_map(&map)
+    }
+
+    /// As [`apply`](Delta::apply), where others than the request that made the changes wait for it: a closure of the
+    /// application that panics is an error here, and takes nobody down.
+    pub(super) fn apply_apart(&self, data: &Data, applied: &Applied) -> Result<Data> {
+        let applied = panic::catch_unwind(AssertUnwindSafe(|| self.apply(data, applied)));
+        applied.unwrap_or_else(|_| Err(Error::invalid("a closure of update panicked when it was run again")))
     }
 }
 
@@ -173,6 +188,19 @@ mod tests {
 
     fn data_of(map: &BTreeMap<String, i64>) -> Data {
         Data::from_json(&serde_json::to_string(map).expect("a map")).expect("an object")
+    }
+
+    #[test]
+    fn what_came_before_a_change_that_is_held_is_not_made_again() {
+        let (mut kept, mut later) = (Delta::default(), Delta::default());
+        push(&mut kept, &Data::empty(), &Step::Insert(0, 5));
+        push(&mut later, &Data::empty(), &Step::Add(0, 1));
+        later.name();
+        let applied = Applied::default().with(later.ids(), Timestamp::default());
+        kept.append(later);
+        let stored = Data::from_json(r#"{"0":6}"#).expect("an object");
+        assert_eq!(kept.apply(&stored, &applied).expect("numbers"), stored);
+        assert_eq!(kept.apply(&Data::empty(), &Applied::default()).expect("numbers"), stored);
     }
 
     proptest! {

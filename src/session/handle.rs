@@ -16,7 +16,10 @@ use super::{
     id::Token,
     record::{Client, Proof},
 };
-use crate::{ClientIp, Cx, Error, Identify, Identity, Result, StoreFuture, UserId, clock::Timestamp};
+use crate::{
+    ClientIp, Cx, Error, Identify, Identity, Result, StoreFuture, UserId,
+    clock::{Timestamp, seconds},
+};
 
 /// The session of one request.
 ///
@@ -165,7 +168,8 @@ impl Session {
     /// Changes the value of `key`, or the default where there is none; the value as this request sees it.
     ///
     /// `change` runs once more on what is stored then, whenever another request was faster: two requests that
-    /// count to one each make two. It must not do anything else.
+    /// count to one each make two. It must not do anything else. What was changed during an outage runs again after it,
+    /// outside of the request; should it panic there, the session's changes are dropped and counted.
     ///
     /// # Errors
     /// As [`get`](Session::get) and [`insert`](Session::insert).

@@ -191,7 +191,7 @@ impl Record {
     /// made on theirs. Where only the values are known, each that differs from `base` stands.
     pub(super) fn rebased(&self, base: &Self, changes: Option<&Delta>, stored: &Self) -> Result<Self> {
         let data = match changes {
-            Some(changes) => changes.apply(&stored.data, &stored.applied)?,
+            Some(changes) => changes.apply_apart(&stored.data, &stored.applied)?,
             None => base.data.merge(&self.data, &stored.data)?,
         };
         // A login, a rotation or a renewal here stands; without one, theirs does.

@@ -270,6 +270,64 @@ async fn updates_of_an_outage_are_added_to_those_of_other_instances() {
 }
 
 #[tokio::test]
+async fn a_closure_that_panics_in_a_merge_drops_its_changes_and_nothing_else() {
+    let outage = OutageSwitch::default();
+    let memory = MemorySessionStore::new(ManualClock::at(START).clock());
+    let store = FallbackSessionStore::new(memory.clone().outage(outage.clone()), &config());
+    let (record, other) = (of(1), of(2));
+    create(&store, &record).await;
+    create(&store, &other).await;
+    let mut delta = Delta::default();
+    let only_once = AtomicBool::new(false);
+    let replay = move |_: Option<&serde_json::value::RawValue>| {
+        assert!(!only_once.swap(true, Relaxed), "run twice");
+        write(&7)
+    };
+    delta.update("n", write(&7).expect("a number"), Arc::new(replay));
+    delta.name();
+    outage.set(true);
+    save(&store, &counted(&record, &Arc::new(delta)), &record).await;
+    save(&store, &counted(&other, &one_more()), &other).await;
+    save(&memory, &counted(&record, &one_more()), &record).await; // by another instance
+    outage.set(false);
+    assert_eq!(count_in(&store, record.id()).await, Some(1));
+    assert_eq!(count_in(&memory, other.id()).await, Some(1));
+    assert!(store.is_settled());
+}
+
+#[tokio::test]
+async fn a_renewal_in_an_outage_keeps_the_updates_made_in_it() {
+    use tower::{Layer, ServiceExt, service_fn};
+    let outage = OutageSwitch::default();
+    let memory = MemorySessionStore::new(ManualClock::at(START).clock());
+    let config = config().renew_every(seconds(0));
+    let store = FallbackSessionStore::new(memory.clone().outage(outage.clone()), &config);
+    let sessions = crate::session::Sessions::new(store.clone()).config(config);
+    let issued = sessions.issue(1).await.expect("up");
+    let app = sessions.layer().layer(service_fn(async |request: http::Request<()>| {
+        let session = crate::session::Session::of(&request).expect("the layer is mounted");
+        match request.uri().path() {
+            "/count" => drop(session.update("n", |n: &mut u64| *n += 1).await?),
+            _ => drop(session.user().await?),
+        }
+        Ok::<_, Error>(http::Response::new(()))
+    }));
+    let before = memory.load(&at(seconds(0)), issued.id()).await.expect("up").expect("issued");
+    let _seen = store.load(&at(seconds(0)), issued.id()).await.expect("up");
+    outage.set(true);
+    let mut cookie = issued.cookie();
+    for path in ["/count", "/read"] {
+        let request = http::Request::get(path).header("cookie", cookie).body(()).expect("a request");
+        let response = app.clone().oneshot(request).await.expect("kept");
+        let set = response.headers()["set-cookie"].to_str().expect("ASCII").to_owned();
+        cookie = set.split(';').next().expect("a pair").parse().expect("a header's value");
+    }
+    save(&memory, &counted(&before, &one_more()), &before).await; // by another instance
+    outage.set(false);
+    assert_eq!(count_in(&store, issued.id()).await, Some(2));
+}
+
+#[tokio::test]
 async fn a_save_that_is_tried_again_counts_once() {
     use tower::{Layer, ServiceExt, service_fn};
     let deaf = Deaf::new();
