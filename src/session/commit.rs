@@ -237,7 +237,12 @@ impl Session {
             let (next, token) = self.step(next, &change, now);
             next.check_size(config.max_size)?;
             match store.save(cx, &next, record.stamp(), config.max_per_user).await? {
-                Save::Saved => return Ok(Written::As(self.keep(next, token))),
+                Save::Saved => {
+                    if next.idle != record.idle {
+                        self.prolong(&next, now);
+                    }
+                    return Ok(Written::As(self.keep(next, token)));
+                }
                 Save::Gone => return Ok(Written::Lost(self.lost(SessionSave::Gone))),
                 Save::Conflict(stored) if stored.stamp().generation != generation => {
                     return Ok(Written::Lost(self.lost(SessionSave::Superseded)));
@@ -299,6 +304,14 @@ impl Session {
             }
         }
         (next, Some(token))
+    }
+
+    /// Has the client keep its cookie for as long as the session now lives; one with a new secret goes out anyway.
+    fn prolong(&self, record: &Record, now: Timestamp) {
+        let own = self.token().filter(|token| record.secret.matches(&token.hash()));
+        if let Some(token) = own.filter(|_| self.carrier() == Carrier::Cookie) {
+            self.send(token, record, now);
+        }
     }
 
     fn keep(&self, mut record: Record, token: Option<Token>) -> SessionSave {

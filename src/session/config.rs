@@ -75,6 +75,8 @@ impl SessionConfig {
     }
 
     /// Stores that a session is used at most so often. Defaults to a twentieth of `idle`, at least a minute.
+    ///
+    /// Half of a session's own idle time, where that is shorter: what is only read does not expire in use.
     #[must_use]
     pub fn touch_every(mut self, every: Duration) -> Self {
         self.touch_every = Some(every);

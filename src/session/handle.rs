@@ -3,6 +3,7 @@
 use std::{
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use http::{HeaderValue, Request, header::USER_AGENT};
@@ -151,6 +152,31 @@ impl Session {
     /// Removes `key`, when the request is done.
     pub fn remove(&self, key: &str) {
         self.locked().delta.remove(key);
+    }
+
+    /// Ends this session when it is not used for so long, in place of
+    /// [`SessionConfig::idle`](super::SessionConfig::idle); when the request is done. For "stay logged in", and for the
+    /// opposite on a shared computer. The absolute deadline stays. Without a stored session, and nothing to store in
+    /// one, it does nothing.
+    ///
+    /// ```
+    /// # use towerkeep::{clock::hours, session::Session};
+    /// async fn login(session: Session, remember: bool) -> towerkeep::Result<()> {
+    ///     session.set_idle(if remember { hours(24 * 14) } else { hours(1) })?;
+    ///     session.login(42).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Invalid, when it is shorter than a second.
+    pub fn set_idle(&self, idle: Duration) -> Result<()> {
+        if idle < seconds(1) {
+            return Err(Error::invalid(
+                "a session that is idle for less than a second cannot end: give a second or more",
+            ));
+        }
+        self.locked().delta.idle = Some(idle);
+        Ok(())
     }
 
     /// The value of `key`, which is removed: for notices shown once.

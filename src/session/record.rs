@@ -156,7 +156,8 @@ impl Record {
     }
 
     pub(super) fn wants_touch(&self, now: Timestamp, every: Duration) -> bool {
-        !self.read_only && now.since(self.last_seen) > every
+        // Half of a short idle time: what is only read must not expire in use.
+        !self.read_only && now.since(self.last_seen) > every.min(self.idle / 2)
     }
 
     pub(super) fn wants_renewal(&self, now: Timestamp, every: Duration) -> bool {

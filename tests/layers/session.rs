@@ -2,6 +2,7 @@
 
 mod csrf;
 mod extractors;
+mod idle;
 mod races;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
