@@ -168,27 +168,24 @@ impl Sessions {
     /// ```
     pub async fn ended(&self, id: &SessionId) {
         let waiting = &self.0.waiting;
-        let mut told = waiting.listen();
+        let mut waiter = waiting.wait_for(*id);
         let every = if waiting.is_told(|to| self.store().tell_endings(to)) { LOOK_ANYWAY } else { LOOK };
         loop {
-            let cx = Cx::new();
-            let left = match self.store().load(&cx, *id).await {
-                Ok(Some(record)) => every.min(record.time_to_live(self.store().now(&cx))),
-                Ok(None) => return,
-                Err(_) => LOOK,
-            };
-            let news = async {
-                loop {
-                    match told.recv().await {
-                        Ok(Told::Ended(ended)) if ended != *id => {}
-                        // What was missed may have been this one.
-                        news => return news,
-                    }
-                }
-            };
-            if matches!(tokio::time::timeout(left, news).await, Ok(Ok(Told::Ended(_)))) {
+            let Some(left) = self.look_for(*id, every).await else { return };
+            if let Ok(Told::Ended) = tokio::time::timeout(left, waiter.told()).await {
                 return;
             }
+        }
+    }
+
+    /// When to look again for a session's end; nothing where it has ended.
+    async fn look_for(&self, id: SessionId, every: Duration) -> Option<Duration> {
+        let _turn = self.0.waiting.turn().await;
+        let cx = Cx::new();
+        match self.store().load(&cx, id).await {
+            Ok(Some(record)) => Some(every.min(record.time_to_live(self.store().now(&cx)))),
+            Ok(None) => None,
+            Err(_) => Some(LOOK),
         }
     }
 
