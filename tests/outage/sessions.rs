@@ -143,9 +143,15 @@ async fn a_redis_restored_from_an_old_snapshot_revives_nobody_who_logged_out() {
 async fn with_a_journal_a_logout_of_the_outage_survives_the_instance_that_made_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let start = async |url: &str| {
-        let journal = FileJournal::open(dir.path().join("logouts")).expect("it can be written");
-        let keep = Keep::builder().redis(url).sessions(SessionConfig::new().journal(journal)).build();
-        keep.expect("a valid url")
+        // The tasks of the instance before it end a moment after it.
+        let mut journal = None;
+        eventually("nobody uses the journal", async || {
+            journal = FileJournal::open(dir.path().join("logouts")).ok();
+            journal.is_some()
+        })
+        .await;
+        let config = SessionConfig::new().journal(journal.expect("opened"));
+        Keep::builder().redis(url).sessions(config).build().expect("a valid url")
     };
     let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let stolen = {

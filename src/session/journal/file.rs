@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -28,7 +28,8 @@ const SLACK: Duration = hours(24);
 ///    time is Redis's, and this host's clock may be ahead of it.
 /// 3. A line cut short by a crash is skipped. After a write that failed, the next one writes the whole file anew.
 ///
-/// The wrong use: one file for two instances that run at the same time. Each rewrites it without the other's lines.
+/// The wrong use: one file for two instances that run at the same time, each of which would rewrite it without the
+/// other's lines. The second one is refused, by a lock on `{path}.lock`, which the system gives back when a process ends.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,6 +37,7 @@ const SLACK: Duration = hours(24);
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("logouts");
 /// let config = SessionConfig::new().journal(FileJournal::open(&path)?);
+/// assert!(FileJournal::open(&path).is_err(), "it is in use");
 /// assert!(FileJournal::open("/no/such/directory/logouts").is_err());
 /// # let _ = config;
 /// # Ok(()) }
@@ -51,26 +53,54 @@ struct Lines {
     compact_at: usize,
     /// The file may lack an entry, or end within a line.
     is_broken: bool,
+    /// Held for as long as the journal is in use.
+    _lock: File,
 }
 
 impl FileJournal {
     /// The journal in the file at `path`, which is made if it is not there. Reads the file.
     ///
     /// # Errors
-    /// Invalid, when the file cannot be read or written.
+    /// Invalid, when the file cannot be read or written, or another journal that is in use, of this process or
+    /// another, has it open.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
+        let lock = lock(&path)?;
         let opened = read(&path).and_then(|entries| {
             let file = rewrite(&path, &entries)?;
             let compact_at = (entries.len() * 2).max(COMPACT_FROM);
-            Ok(Lines { path, file, entries, compact_at, is_broken: false })
+            Ok(Lines { path, file, entries, compact_at, is_broken: false, _lock: lock })
         });
-        let lines = opened.map_err(|error| {
-            Error::invalid("the journal of logouts cannot be opened: give a path in a directory that can be written")
-                .with_source(error)
-        })?;
-        Ok(Self(Arc::new(Mutex::new(lines))))
+        Ok(Self(Arc::new(Mutex::new(opened.map_err(cannot_be_opened)?))))
     }
+}
+
+fn cannot_be_opened(error: io::Error) -> Error {
+    Error::invalid("the journal of logouts cannot be opened: give a path in a directory that can be written")
+        .with_source(error)
+}
+
+/// Takes the lock beside the file, which itself is replaced by every rewrite.
+fn lock(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    let file = options.open(beside(path, ".lock")).map_err(cannot_be_opened)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::invalid("the journal of logouts is in use: give each instance a file of its own"));
+        }
+        Err(TryLockError::Error(error)) => {
+            tracing::warn!(%error, "the journal of logouts cannot be locked here: make sure that no other instance uses it");
+        }
+    }
+    Ok(file)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(ending);
+    beside.into()
 }
 
 impl Lines {
@@ -150,9 +180,7 @@ fn read(path: &Path) -> io::Result<Vec<JournalEntry>> {
 
 /// Writes a file of these entries beside the old one and puts it in its place: a crash leaves one of the two, whole.
 fn rewrite(path: &Path, entries: &[JournalEntry]) -> io::Result<File> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
+    let beside = beside(path, ".new");
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&beside)?;
     let text: String = entries.iter().map(|entry| entry.to_json() + "\n").collect();
     file.write_all(text.as_bytes())?;
@@ -209,6 +237,9 @@ mod tests {
         let an_hour_ahead = Timestamp::from_micros(now().as_micros() - 3_600_000_000);
         let journal = FileJournal::open(&path).expect("it can be written");
         journal.note(&entry(1, an_hour_ahead + Duration::from_secs(60))).await.expect("kept");
+        let in_use = FileJournal::open(&path).expect_err("one at a time").to_string();
+        assert!(in_use.contains("give each instance a file of its own"), "{in_use}");
+        drop(journal);
         assert_eq!(FileJournal::open(&path).expect("again").entries().await.expect("readable").len(), 1);
     }
 }

@@ -63,6 +63,7 @@ async fn a_file_keeps_what_is_noted_in_order_and_for_the_next_start() {
     let again = disk.open();
     assert_eq!(again.entries().await.expect("readable").len(), 3);
     again.note(&entry(9, LATER)).await.expect("kept");
+    drop(again);
     assert_eq!(disk.open().entries().await.expect("readable").last(), Some(&entry(9, LATER)));
 }
 
@@ -74,6 +75,7 @@ async fn a_file_drops_what_is_past_its_time() {
         journal.note(&entry(n, if n % 1_000 == 0 { LATER } else { 1 })).await.expect("kept");
     }
     assert!(disk.lines() < 2_000, "{}", disk.lines());
+    drop(journal);
     assert_eq!(disk.open().entries().await.expect("readable").len(), 3);
     assert_eq!(disk.lines(), 3);
 }
@@ -86,6 +88,7 @@ async fn a_file_with_a_torn_line_gives_the_others() {
     file.write_all(b"\xff\n{\"v\":1,\"session\":\"0000").expect("it is writable");
     let journal = disk.open();
     journal.note(&entry(2, LATER)).await.expect("kept");
+    drop(journal);
     assert_eq!(disk.open().entries().await.expect("readable"), [entry(1, LATER), entry(2, LATER)]);
 }
 
@@ -93,6 +96,21 @@ async fn a_file_with_a_torn_line_gives_the_others() {
 fn a_file_that_cannot_be_had_is_told_at_the_start() {
     let error = FileJournal::open("/proc/no/such/place").expect_err("no directory");
     assert!(error.is_invalid() && error.to_string().contains("journal"), "{error}");
+}
+
+#[tokio::test]
+async fn one_file_is_one_instances() {
+    let disk = OnDisk::new();
+    let first = disk.open();
+    let error = FileJournal::open(disk.path()).expect_err("it is in use");
+    assert!(error.is_invalid() && error.to_string().contains("a file of its own"), "{error}");
+    first.note(&entry(1, LATER)).await.expect("kept");
+    // A clone is the same journal.
+    let clone = first.clone();
+    drop(first);
+    assert!(FileJournal::open(disk.path()).is_err());
+    drop(clone);
+    assert_eq!(disk.open().entries().await.expect("readable"), [entry(1, LATER)]);
 }
 
 /// An instance that dies during an outage, and the next one in its place.
