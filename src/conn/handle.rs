@@ -114,6 +114,12 @@ impl Redis {
         self.shared.on_recovery(stage, step);
     }
 
+    /// The server answers, but its data is not what it was: has all recovery steps run again, now, while everything
+    /// else goes on.
+    pub(crate) fn doubt(&self) {
+        self.shared.doubt();
+    }
+
     /// Listens to `channel` from now on, over all reconnects.
     pub(crate) fn subscribe(&self, channel: String) -> Notices {
         self.shared.subscriber.subscribe(channel)

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -73,6 +73,8 @@ pub(super) struct Shared {
     scripts: Mutex<Vec<&'static Script>>,
     steps: Mutex<Vec<Step>>,
     instances: AtomicU32,
+    /// All recovery steps are to run again, over the connection in use.
+    is_doubted: AtomicBool,
     /// How often in a row a recovery step failed while Redis answered.
     undone: AtomicU32,
 }
@@ -103,6 +105,7 @@ impl Shared {
             scripts: Mutex::default(),
             steps: Mutex::default(),
             instances: AtomicU32::new(1),
+            is_doubted: AtomicBool::new(false),
             undone: AtomicU32::new(0),
             config,
         })
@@ -129,6 +132,13 @@ impl Shared {
 
     pub(super) fn force(&self, on: bool) {
         self.follow(&self.gate.apply(Event::Force(on)));
+        self.wake.notify_one();
+    }
+
+    pub(super) fn doubt(&self) {
+        if !self.is_doubted.swap(true, Relaxed) {
+            tracing::warn!(server = %self.config.address(), "redis has lost its data while it was in use; recovering it");
+        }
         self.wake.notify_one();
     }
 
@@ -323,8 +333,15 @@ async fn heartbeat(shared: &Arc<Shared>, pause: Duration) -> Duration {
     let probed = match probe::probe(shared, &link, PATIENCE).await {
         Ok(probed) if probed.writes => {
             let was_refused = shared.gate.state() == State::WriteDegraded;
-            let which = if was_refused { Steps::All } else { Steps::New };
-            recover(shared, &link, which).await.map(|()| probed)
+            let is_doubted = shared.is_doubted.load(Relaxed);
+            let which = if was_refused || is_doubted { Steps::All } else { Steps::New };
+            recover(shared, &link, which).await.map(|()| {
+                // Who doubts on meanwhile was answered by this.
+                if is_doubted {
+                    shared.is_doubted.store(false, Relaxed);
+                }
+                probed
+            })
         }
         other => other,
     };

@@ -13,9 +13,12 @@ use super::{
     Record, Save, SecretHash, SessionConfig, SessionId, SessionOutage, SessionStore, Stamp,
     journal::{Ended, JournalEntry},
     local::{Limits, Local},
+    replay::has_lost_data,
 };
 use crate::{Cx, Error, Result, StoreFuture, UserId, clock::Timestamp, outcome::outcomes, telemetry};
 
+#[cfg(any(test, feature = "redis"))]
+mod elsewhere;
 mod verbs;
 
 outcomes! {
@@ -56,7 +59,8 @@ impl SessionFallback {
 /// 4. A logout holds at once, and is told to the store before anything else: **no session that was logged out here
 ///    comes back alive.** Nor by a store that comes back with old data: what ended here lately is looked for.
 /// 5. A store that comes back empty gets the sessions back, after the logouts and revocations of all that were made
-///    here lately, and never over a session that is newer.
+///    here lately, and never over a session that is newer; so does one that is emptied in use, as soon as a session
+///    is missed.
 /// 6. With a [journal](SessionConfig::journal) logouts survive a crash of this instance, too.
 /// 7. What of this an application wants is its choice: [`SessionConfig::on_outage`].
 ///
@@ -229,6 +233,20 @@ impl FallbackSessionStore {
         }
     }
 
+    /// The store's answer, which is an outage where it says that a session is not there, and the copy that there was one,
+    /// because the store has lost it.
+    async fn unless_lost<T>(&self, cx: &Cx, id: SessionId, answer: Result<T>, is_gone: fn(&T) -> bool) -> Result<T> {
+        if answer.as_ref().is_ok_and(is_gone) && self.is_missed(id, cx) && has_lost_data(&*self.0.store, cx).await? {
+            return Err(Error::unavailable("the session store has lost its data"));
+        }
+        answer
+    }
+
+    /// Whether a copy could be served of a session that is not there.
+    fn is_missed(&self, id: SessionId, cx: &Cx) -> bool {
+        self.local().find(id, self.now(cx)).is_some()
+    }
+
     /// The store's answer to a load, with what this instance knows put to it.
     fn loaded(&self, id: SessionId, now: Timestamp, answer: Result<Option<Record>>) -> Result<Option<Record>> {
         if self.local().is_ended(id) {
@@ -287,7 +305,11 @@ impl FallbackSessionStore {
     async fn end_lost(&self, cx: &Cx, copy: &Record, secret: &SecretHash, now: Timestamp) -> Result<Option<Record>> {
         let stored = self.0.store.load(cx, copy.id()).await?;
         match stored {
-            None => Ok(Some(copy.clone())),
+            None => {
+                // If it has lost more than this one, the others hear of the end when that is found out.
+                let _ = self.0.store.has_lost_data(cx).await;
+                Ok(Some(copy.clone()))
+            }
             Some(back) if back.opens(secret, now) => {
                 self.end_in_store(cx, back.id(), back.user(), now).await?;
                 Ok(Some(back))

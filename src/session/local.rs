@@ -19,6 +19,8 @@ pub(super) struct Local {
     tombs: HashMap<SessionId, Tomb>,
     revocations: HashMap<UserId, Revocation>,
     limits: Limits,
+    /// How many of the copies are of sessions that began here, and that the store does not know.
+    births: usize,
     /// The store may have yet to hear of something.
     is_pending: bool,
 }
@@ -27,6 +29,7 @@ pub(super) struct Local {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Limits {
     pub(super) max_stale: Duration,
+    /// Of sessions that the store knows, and as many more that it does not.
     pub(super) copies: usize,
 }
 
@@ -36,6 +39,12 @@ struct Copy {
     confirmed: Timestamp,
     pending: Option<Pending>,
     touched: bool,
+}
+
+impl Copy {
+    fn is_born(&self) -> bool {
+        matches!(self.pending, Some(Pending::Born))
+    }
 }
 
 /// What the store does not know yet.
@@ -139,14 +148,13 @@ impl Local {
             }
             return;
         }
-        // Without room for a copy there is none.
-        let _ = self.put(record, now, None);
+        self.keep(record, now);
     }
 
     /// The store does not have it (any longer).
     pub(super) fn forget(&mut self, id: SessionId) {
         if self.copies.get(&id).is_some_and(|copy| copy.pending.is_none()) {
-            self.copies.remove(&id);
+            self.remove(id);
         }
     }
 
@@ -168,9 +176,13 @@ impl Local {
 
     /// A session that begins here; whether there is room for it.
     pub(super) fn bear(&mut self, record: &Record, now: Timestamp) -> bool {
-        let is_kept = self.put(record, now, Some(Pending::Born));
-        self.is_pending |= is_kept;
-        is_kept
+        if self.births >= self.limits.copies {
+            return false;
+        }
+        self.put(record, now, Some(Pending::Born));
+        self.births += 1;
+        self.is_pending = true;
+        true
     }
 
     /// A change of a session that is there.
@@ -197,7 +209,7 @@ impl Local {
 
     /// Ends a session here; whether it was known. `pending` until the store knows.
     pub(super) fn end(&mut self, id: SessionId, user: Option<&UserId>, now: Timestamp, pending: bool) -> bool {
-        let copy = self.copies.remove(&id);
+        let copy = self.remove(id);
         let user = user.or_else(|| copy.as_ref()?.record.user()).cloned();
         // Copies elsewhere serve, and are written back, no longer than this.
         let until = now + self.limits.max_stale;
@@ -205,6 +217,17 @@ impl Local {
         self.is_pending |= pending;
         self.sweep_tombs(now);
         copy.is_some_and(|copy| self.serves(&copy, now))
+    }
+
+    /// A session was ended elsewhere, and the store knows; whether changes of it are dropped with it.
+    #[cfg(any(test, feature = "redis"))]
+    pub(super) fn heard_of_ending(&mut self, id: SessionId, now: Timestamp) -> bool {
+        if self.is_ended(id) {
+            return false;
+        }
+        let had_changes = self.copies.get(&id).is_some_and(|copy| copy.pending.is_some());
+        self.end(id, None, now, false);
+        had_changes
     }
 
     /// Ends all of a user's sessions known here but one; which.
@@ -291,9 +314,10 @@ impl Local {
     pub(super) fn told_change(&mut self, told: &Told<'_>, now: Timestamp) {
         let Some(copy) = self.copies.get_mut(&told.sent.id()) else { return };
         let Some(stored) = told.stored else {
-            self.copies.remove(&told.sent.id());
+            self.remove(told.sent.id());
             return;
         };
+        self.births -= usize::from(copy.is_born());
         if told.is_merged && copy.record.stamp() != told.sent.stamp() {
             // Of the changes kept, those that the store has by now are not made again.
             let changes = match copy.pending.take() {
@@ -313,7 +337,7 @@ impl Local {
         self.is_pending = true;
         match entry.what {
             Ended::Session { id, user } => {
-                self.copies.remove(&id);
+                self.remove(id);
                 self.tombs.insert(id, Tomb { user, at, until, pending: true });
             }
             Ended::User { user, except, lasting } => {
@@ -322,6 +346,7 @@ impl Local {
                     let revocation = Revocation { except, lasting, at, pending: true };
                     let theirs = |copy: &Copy| copy.record.user() == Some(&user) && revocation.covers(&copy.record);
                     self.copies.retain(|_, copy| !theirs(copy));
+                    self.count_births();
                     self.revocations.insert(user, revocation);
                 }
             }
@@ -336,6 +361,13 @@ impl Local {
         told.into_iter().take(most).map(|(_, id)| id).collect()
     }
 
+    /// The sessions with copies that nothing has confirmed since `then`, and that the store should have.
+    #[cfg(any(test, feature = "redis"))]
+    pub(super) fn unconfirmed_since(&self, then: Timestamp) -> Vec<SessionId> {
+        let old = self.copies.values().filter(|copy| copy.pending.is_none() && copy.confirmed <= then);
+        old.map(|copy| copy.record.id()).collect()
+    }
+
     /// The copies that the store confirmed last, `most` at most.
     pub(super) fn settled(&self, most: usize, now: Timestamp) -> Vec<Record> {
         let settled = self.copies.values().filter(|copy| copy.pending.is_none() && self.serves(copy, now));
@@ -344,30 +376,54 @@ impl Local {
         settled.into_iter().take(most).map(|copy| copy.record.clone()).collect()
     }
 
-    /// Keeps a copy; not where what the store does not know takes all the room.
-    fn put(&mut self, record: &Record, now: Timestamp, pending: Option<Pending>) -> bool {
-        if self.copies.len() >= self.limits.copies {
-            self.make_room(now);
-            if self.copies.len() >= self.limits.copies {
-                return false;
-            }
-        }
-        let copy = Copy { record: record.bare(), confirmed: now, pending, touched: false };
-        self.copies.insert(record.id(), copy);
-        true
+    fn remove(&mut self, id: SessionId) -> Option<Copy> {
+        let copy = self.copies.remove(&id)?;
+        self.births -= usize::from(copy.is_born());
+        Some(copy)
     }
 
-    /// Drops what serves no more, else the quarter that was confirmed the longest ago. What is pending stays.
+    fn count_births(&mut self) {
+        self.births = self.copies.values().filter(|copy| copy.is_born()).count();
+    }
+
+    /// Keeps a copy of what the store knows; not where changes that it does not know take all the room.
+    fn keep(&mut self, record: &Record, now: Timestamp) {
+        if self.known() >= self.limits.copies {
+            self.make_room(now);
+        }
+        if self.known() < self.limits.copies {
+            self.put(record, now, None);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn births(&self) -> usize {
+        self.births
+    }
+
+    fn known(&self) -> usize {
+        self.copies.len() - self.births
+    }
+
+    fn put(&mut self, record: &Record, now: Timestamp, pending: Option<Pending>) {
+        let copy = Copy { record: record.bare(), confirmed: now, pending, touched: false };
+        self.copies.insert(record.id(), copy);
+    }
+
+    /// Drops what serves no more, else what was confirmed the longest ago, a quarter more than is needed. What is
+    /// pending stays.
     fn make_room(&mut self, now: Timestamp) {
         let limits = self.limits;
         let serves = |copy: &Copy| copy.record.is_live(now) && now.since(copy.confirmed) < limits.max_stale;
         self.copies.retain(|_, copy| serves(copy));
-        if self.copies.len() < limits.copies {
+        self.count_births();
+        if self.known() < limits.copies {
             return;
         }
+        let surplus = self.known() - limits.copies + limits.copies / 4 + 1;
         let mut idle: Vec<_> = self.copies.values().filter(|copy| copy.pending.is_none()).collect();
         idle.sort_by_key(|copy| copy.confirmed);
-        let oldest: HashSet<_> = idle.iter().take(limits.copies / 4 + 1).map(|copy| copy.record.id()).collect();
+        let oldest: HashSet<_> = idle.iter().take(surplus).map(|copy| copy.record.id()).collect();
         self.copies.retain(|id, _| !oldest.contains(id));
     }
 

@@ -1,6 +1,7 @@
 //! Sessions in Redis: one string each, an index and a revocation mark per user.
 
 mod endings;
+mod epoch;
 mod index;
 mod recover;
 
@@ -12,6 +13,7 @@ use std::{
 
 use self::{
     endings::END,
+    epoch::KnownEpoch,
     index::{Creating, HEAL, REVOKE},
     recover::Recover,
 };
@@ -46,6 +48,7 @@ guarded_script!(static TOUCH = "session_touch", "redis/touch.lua");
 #[derive(Clone, Debug)]
 pub struct RedisSessionStore {
     redis: Redis,
+    known: KnownEpoch,
 }
 
 impl RedisSessionStore {
@@ -54,16 +57,21 @@ impl RedisSessionStore {
         for script in [&SAVE, &TOUCH, &REVOKE, &END, &HEAL] {
             redis.register(script);
         }
-        Self { redis: redis.clone() }
+        Self { redis: redis.clone(), known: KnownEpoch::default() }
     }
 
     /// Sessions behind this handle, with copies for the time that Redis is away.
     ///
     /// Whenever Redis is reached again it is told what happened meanwhile, before anything else uses it; if it lost
-    /// its data, told by `tk:session:epoch`, the sessions seen here are written back.
+    /// its data, told by `tk:session:epoch`, the sessions seen here are written back. So they are where a Redis in use
+    /// was emptied, as soon as one of them is missed. Of what ends elsewhere the copies hear at once, except outside
+    /// of a Tokio runtime.
     pub fn with_fallback(redis: &Redis, config: &SessionConfig) -> FallbackSessionStore {
-        let fallback = FallbackSessionStore::new(Self::new(redis), config);
-        let step = Arc::new(Recover::new(fallback.downgrade()));
+        let store = Self::new(redis);
+        let known = store.known.clone();
+        let fallback = FallbackSessionStore::new(store.clone(), config);
+        store.keep_told(fallback.downgrade());
+        let step = Arc::new(Recover { fallback: fallback.downgrade(), known });
         let weak: Weak<Recover> = Arc::downgrade(&step);
         redis.on_recovery(Stage::Sessions, weak);
         fallback.keep_alive(step);
@@ -155,6 +163,10 @@ impl SessionStore for RedisSessionStore {
 
     fn tell_endings(&self, to: Endings) -> bool {
         self.follow_endings(to)
+    }
+
+    fn has_lost_data(&self, cx: &Cx) -> StoreFuture<bool> {
+        self.look_at_epoch(cx)
     }
 
     fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>> {

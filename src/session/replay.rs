@@ -5,10 +5,10 @@ use super::{
     delta::Delta,
     local::{Pending, Revocation, Told},
 };
-use crate::{Cx, Result, UserId, clock::Timestamp};
+use crate::{Cx, Error, Result, UserId, clock::Timestamp};
 
 /// How many operations of a replay are under way at once.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// How often a merge is tried while others keep writing the session.
 const TRIES: u32 = 5;
 /// Of so many sessions that ended here last, a store that may have come back with old data is asked again.
@@ -176,6 +176,10 @@ impl FallbackSessionStore {
         for _ in 0..TRIES {
             let stored = match store.save(cx, &next, replaces, None).await? {
                 Save::Saved => return Ok((Some(next), true)),
+                // Then it is written back, not merged, by the recovery that this brings about.
+                Save::Gone if has_lost_data(store, cx).await? => {
+                    return Err(Error::unavailable("the session store has lost its data"));
+                }
                 Save::Gone => return Ok((None, false)),
                 Save::Conflict(stored) => *stored,
             };
@@ -248,6 +252,14 @@ impl FallbackSessionStore {
         if let Err(error) = self.replay_all(&*self.0.store, cx, Data::Kept).await {
             tracing::debug!(%error, "the session store is still away");
         }
+    }
+}
+
+/// Whether what is not there was lost; where that cannot be told, it was not.
+pub(super) async fn has_lost_data(store: &dyn SessionStore, cx: &Cx) -> Result<bool> {
+    match store.has_lost_data(cx).await {
+        Err(error) if !error.is_unavailable() => Ok(false),
+        answer => answer,
     }
 }
 

@@ -88,6 +88,15 @@ pub trait SessionStore: Send + Sync + 'static {
         false
     }
 
+    /// Whether the data that this store has worked with is gone, though it answers: somebody emptied the server.
+    ///
+    /// Asked where a session is not there and was, and nobody told of its end. A store that answers `true` sees to it
+    /// that what can be written back is. One that cannot lose its data answers `false`, as here.
+    fn has_lost_data(&self, cx: &Cx) -> StoreFuture<bool> {
+        let _ = cx;
+        StoreFuture::ok(false)
+    }
+
     /// A user's live sessions, the one that ends last first.
     fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>>;
 
@@ -200,6 +209,10 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
 
     fn tell_endings(&self, to: Endings) -> bool {
         (**self).tell_endings(to)
+    }
+
+    fn has_lost_data(&self, cx: &Cx) -> StoreFuture<bool> {
+        (**self).has_lost_data(cx)
     }
 
     fn revoke_before(

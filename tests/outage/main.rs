@@ -4,6 +4,7 @@
 mod support;
 
 mod app;
+mod elsewhere;
 mod instances;
 mod limits;
 mod logs;

@@ -1,5 +1,5 @@
-//! Random outages, crashes, losses of data and old snapshots over three instances with journals: what was logged out
-//! stays so, and what was not is not lost. A failure prints its steps, and proptest keeps their seed.
+//! Random outages, crashes, losses of data, under way or not, and old snapshots over three instances with journals: what
+//! was logged out stays so, and what was not is not lost. A failure prints its steps, and proptest keeps their seed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -81,9 +81,12 @@ impl Server {
     }
 }
 
-/// One instance's way to the server.
+/// One instance's way to the server, and which data it has worked with.
 #[derive(Clone)]
-struct Link(Server, OutageSwitch);
+struct Link(Server, OutageSwitch, Arc<Mutex<Option<Epoch>>>);
+
+/// The number of the data, and when it began.
+type Epoch = (u32, Timestamp);
 
 impl Link {
     fn ask<T: Send + 'static>(
@@ -97,6 +100,13 @@ impl Link {
         }
         let stored = self.0.stored();
         if id.is_some_and(|id| stored.buried.contains(&id)) { StoreFuture::ok(taken) } else { verb(&stored) }
+    }
+}
+
+impl Link {
+    fn is_of_other_data(&self) -> bool {
+        let current = self.0.stored().epoch;
+        self.2.lock().expect("no panic while held").is_some_and(|known| known != current)
     }
 }
 
@@ -136,6 +146,10 @@ impl SessionStore for Link {
             }
             Ok(ended)
         }))
+    }
+    fn has_lost_data(&self, _: &Cx) -> StoreFuture<bool> {
+        let known = *self.2.lock().expect("no panic while held");
+        self.ask(None, false, |stored| StoreFuture::ok(known.is_some_and(|known| known != stored.epoch)))
     }
     fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>> {
         self.ask(None, Vec::new(), |stored| stored.sessions.list(cx, user))
@@ -199,6 +213,10 @@ enum Step {
     Down(usize),
     Up(usize),
     Lose,
+    /// The same, and the server goes on: an instance knows when it misses something.
+    Flush,
+    /// An instance does not hear what ends elsewhere, until it looks.
+    Gap(usize),
     /// The instance dies; what is left of it is its journal.
     Crash(usize),
     Snapshot,
@@ -218,6 +236,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => on.clone().prop_map(Step::Down),
         3 => on.clone().prop_map(Step::Up),
         1 => Just(Step::Lose),
+        1 => Just(Step::Flush),
+        1 => on.clone().prop_map(Step::Gap),
         1 => on.prop_map(Step::Crash),
         1 => Just(Step::Snapshot),
         1 => Just(Step::Rewind),
@@ -229,14 +249,22 @@ struct Instance {
     store: FallbackSessionStore,
     link: Link,
     journal: MemoryJournal,
-    /// Which data it has worked with.
-    epoch: Option<(u32, Timestamp)>,
+    /// Whether it hears what ends elsewhere.
+    listens: bool,
+    /// What it has heard of: it may not serve them in any outage.
+    heard: HashSet<SessionId>,
 }
 
 impl Instance {
     fn new(link: Link, journal: MemoryJournal) -> Self {
         let config = SessionConfig::new().journal(journal.clone());
-        Self { store: FallbackSessionStore::new(link.clone(), &config), link, journal, epoch: None }
+        Self {
+            store: FallbackSessionStore::new(link.clone(), &config),
+            link,
+            journal,
+            listens: true,
+            heard: HashSet::new(),
+        }
     }
 }
 
@@ -255,30 +283,44 @@ impl World {
         let clock = ManualClock::at(START);
         let server = Server::new(&clock);
         let instance = |_| {
-            let link = Link(server.clone(), OutageSwitch::default());
-            let mut instance = Instance::new(link, MemoryJournal::default());
             let epoch = server.stored().epoch;
+            let link = Link(server.clone(), OutageSwitch::default(), Arc::new(Mutex::new(Some(epoch))));
+            let instance = Instance::new(link, MemoryJournal::default());
             instance.store.lost_at(epoch.1);
-            instance.epoch = Some(epoch);
             instance
         };
         let instances = (0..INSTANCES).map(instance).collect();
         Self { clock, server, instances, begun: Vec::new(), ended: HashSet::new(), snapshot: None }
     }
 
-    /// What the Redis handle does: recovery before anything else.
+    /// What the Redis handle does: recovery before anything else, or where the data turned out to be lost.
     async fn up(&mut self, on: usize) {
         let instance = &mut self.instances[on];
-        if !instance.link.1.is_on() {
+        let is_lost = instance.link.is_of_other_data();
+        let was_down = instance.link.1.is_on();
+        if was_down || is_lost {
+            instance.link.1.set(false);
+            let epoch = self.server.stored().epoch;
+            instance.store.lost_at(epoch.1);
+            let data = if is_lost { Data::Lost } else { Data::Unsure };
+            instance.store.replay(&instance.link, &Cx::new(), data).await.expect("the server is up");
+            *instance.link.2.lock().expect("no panic while held") = Some(epoch);
+        }
+        if was_down || !instance.listens {
+            instance.store.look_again(&Cx::new()).await;
+            instance.listens = true;
+        }
+    }
+
+    /// The others hear of it that can.
+    fn tell(&mut self, by: usize, ended: &[SessionId]) {
+        if self.instances[by].link.1.is_on() {
             return;
         }
-        instance.link.1.set(false);
-        let epoch = self.server.stored().epoch;
-        instance.store.lost_at(epoch.1);
-        let is_lost = instance.epoch.is_some_and(|known| known != epoch);
-        let data = if is_lost { Data::Lost } else { Data::Unsure };
-        instance.store.replay(&instance.link, &Cx::new(), data).await.expect("the server is up");
-        instance.epoch = Some(epoch);
+        for instance in self.instances.iter_mut().filter(|instance| !instance.link.1.is_on() && instance.listens) {
+            ended.iter().for_each(|id| instance.store.heard_of_ending(*id));
+            instance.heard.extend(ended);
+        }
     }
 
     fn disconnect(&self) {
@@ -287,7 +329,9 @@ impl World {
 
     async fn load(&self, on: usize, which: usize) -> Option<Record> {
         let id = self.begun.get(which)?.id();
-        self.instances[on].store.load(&Cx::new(), id).await.ok().flatten()
+        let loaded = self.instances[on].store.load(&Cx::new(), id).await.ok().flatten();
+        assert!(loaded.is_none() || !self.instances[on].heard.contains(&id), "served, and heard to have ended");
+        loaded
     }
 
     async fn step(&mut self, step: Step) {
@@ -295,7 +339,9 @@ impl World {
         match step {
             Step::Down(on) => self.instances[on].link.1.set(true),
             Step::Up(on) => self.up(on).await,
-            Step::Lose | Step::Crash(_) | Step::Snapshot | Step::Rewind => self.fail(step).await,
+            Step::Lose | Step::Flush | Step::Gap(_) | Step::Crash(_) | Step::Snapshot | Step::Rewind => {
+                self.fail(step).await;
+            }
             step => self.live(step).await,
         }
     }
@@ -328,11 +374,13 @@ impl World {
                     None => assert!(store.delete(&cx, record.id(), record.user()).await.expect("kept")),
                 }
                 self.ended.insert(record.id());
+                self.tell(on, &[record.id()]);
             }
             Step::RevokeAll(on, user) => {
                 let user = UserId::new(user);
-                let ended = self.instances[on].store.revoke_all(&cx, &user, None, days(30)).await;
-                self.ended.extend(ended.expect("kept"));
+                let ended = self.instances[on].store.revoke_all(&cx, &user, None, days(30)).await.expect("kept");
+                self.ended.extend(&ended);
+                self.tell(on, &ended);
             }
             _ => {}
         }
@@ -345,10 +393,12 @@ impl World {
                 self.disconnect();
                 self.server.lose_everything();
             }
+            Step::Flush => self.server.lose_everything(),
+            Step::Gap(on) => self.instances[on].listens = false,
             Step::Crash(on) => {
                 // It begins without a connection, and with nothing but its journal.
                 let Instance { link, journal, .. } = &self.instances[on];
-                let (link, journal) = (link.clone(), journal.clone());
+                let (link, journal) = (Link(link.0.clone(), OutageSwitch::default(), Arc::default()), journal.clone());
                 link.1.set(true);
                 self.instances[on] = Instance::new(link, journal);
             }
@@ -398,6 +448,7 @@ proptest! {
         before in proptest::collection::vec(steps_of_life(), 1..20),
         during in proptest::collection::vec(steps_of_life(), 0..20),
         order in Just(vec![0, 1, 2]).prop_shuffle(),
+        loss in prop_oneof![Just(Step::Lose), Just(Step::Flush)],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
@@ -405,7 +456,7 @@ proptest! {
             for step in before {
                 world.step(step).await;
             }
-            world.step(Step::Lose).await;
+            world.step(loss).await;
             for step in during {
                 world.step(step).await;
             }

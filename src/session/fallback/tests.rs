@@ -201,14 +201,62 @@ async fn sessions_that_begin_during_an_outage_are_bounded() {
     let outage = OutageSwitch::default();
     let store = MemorySessionStore::new(ManualClock::at(START).clock()).outage(outage.clone());
     let store = FallbackSessionStore::with_capacity(store, &config(), 8);
+    let seen: Vec<_> = (0..8).map(|_| of(2)).collect();
+    for record in &seen {
+        assert_eq!(store.create(&at(seconds(0)), record, None).await.expect("up"), Create::Created);
+    }
     outage.set(true);
     let mut kept = 0;
     for _ in 0..20 {
         kept += usize::from(store.create(&at(seconds(0)), &of(1), None).await.is_ok());
     }
     assert_eq!(kept, 8);
+    for record in &seen {
+        let served = store.load(&at(seconds(1)), record.id()).await.expect("no login pushes out what was seen before");
+        assert!(served.is_some());
+    }
     outage.set(false);
     assert_eq!(store.list(&at(seconds(1)), &UserId::new(1)).await.expect("up").len(), 8);
+    assert_eq!(store.local().births(), 0);
+}
+
+#[tokio::test]
+async fn what_ends_elsewhere_is_heard_of_once_and_drops_what_was_pending() {
+    let outage = OutageSwitch::default();
+    let store = MemorySessionStore::new(ManualClock::at(START).clock()).outage(outage.clone());
+    let store = FallbackSessionStore::new(store, &config());
+    let record = of(1);
+    assert_eq!(store.create(&at(seconds(0)), &record, None).await.expect("up"), Create::Created);
+    outage.set(true);
+    assert!(store.load(&at(seconds(1)), record.id()).await.expect("served").is_some());
+    store.heard_of_ending(record.id());
+    store.heard_of_ending(record.id());
+    assert!(store.load(&at(seconds(1)), record.id()).await.expect("ended").is_none());
+    assert!(store.is_settled(), "the store knows");
+}
+
+#[tokio::test]
+async fn after_a_gap_the_copies_of_what_is_gone_are_forgotten_and_no_others() {
+    let outage = OutageSwitch::default();
+    let memory = MemorySessionStore::new(ManualClock::at(START).clock());
+    let store = FallbackSessionStore::new(memory.clone().outage(outage.clone()), &config());
+    let records: Vec<_> = (0..200).map(|_| of(1)).collect();
+    for record in &records {
+        assert_eq!(store.create(&at(seconds(0)), record, None).await.expect("up"), Create::Created);
+    }
+    for record in &records[..100] {
+        assert!(memory.delete(&at(seconds(0)), record.id(), None).await.expect("up"), "by another instance");
+    }
+    outage.set(true);
+    store.look_again(&Cx::new()).await;
+    assert!(store.load(&at(seconds(1)), records[0].id()).await.is_ok(), "an outage ends nothing");
+    outage.set(false);
+    store.look_again(&Cx::new()).await;
+    outage.set(true);
+    for (n, record) in records.iter().enumerate() {
+        let served = store.load(&at(seconds(1)), record.id()).await;
+        assert_eq!(served.is_ok(), n >= 100, "{n}: unknown, or the copy");
+    }
 }
 
 /// One more of what is counted under `n`.

@@ -25,8 +25,20 @@ impl SessionStore for FallbackSessionStore {
         if self.is_settled() {
             let mut answer = self.0.store.load(cx, id);
             return match answer.take_ready() {
-                Some(answer) => StoreFuture::ready(self.loaded(id, now, answer)),
-                None => StoreFuture::boxed(async move { this.loaded(id, now, answer.await) }),
+                Some(answer) if !(matches!(answer, Ok(None)) && self.is_missed(id, cx)) => {
+                    StoreFuture::ready(self.loaded(id, now, answer))
+                }
+                known => {
+                    let cx = cx.clone();
+                    StoreFuture::boxed(async move {
+                        let answer = match known {
+                            Some(answer) => answer,
+                            None => answer.await,
+                        };
+                        let answer = this.unless_lost(&cx, id, answer, Option::is_none).await;
+                        this.loaded(id, now, answer)
+                    })
+                }
             };
         }
         let cx = cx.clone();
@@ -38,6 +50,7 @@ impl SessionStore for FallbackSessionStore {
                 return Ok(pending);
             }
             let answer = this.0.store.load(&cx, id).await;
+            let answer = this.unless_lost(&cx, id, answer, Option::is_none).await;
             this.loaded(id, now, answer)
         })
     }
@@ -73,7 +86,8 @@ impl SessionStore for FallbackSessionStore {
             let answer = if is_pending {
                 Err(Error::unavailable("the session has changes that the store does not know"))
             } else {
-                this.sure_of(id, this.0.store.save(&cx, &record, over, cap)).await
+                let saved = this.sure_of(id, this.0.store.save(&cx, &record, over, cap)).await;
+                this.unless_lost(&cx, id, saved, |saved| matches!(saved, Save::Gone)).await
             };
             match answer {
                 Err(error) if error.is_unavailable() => return this.save_local(&record, over, now, error),
@@ -151,6 +165,10 @@ impl SessionStore for FallbackSessionStore {
 
     fn tell_endings(&self, to: Endings) -> bool {
         self.0.store.tell_endings(to)
+    }
+
+    fn has_lost_data(&self, cx: &Cx) -> StoreFuture<bool> {
+        self.0.store.has_lost_data(cx)
     }
 
     /// Unavailable during an outage: what this instance knows is not the whole list.

@@ -7,7 +7,7 @@ use crate::{
     Cx, StoreFuture, UserId,
     clock::Timestamp,
     conn::{Command, Notice, Notices, Reply, ScriptCall, guarded_script},
-    session::{Endings, Record, SecretHash, SessionId},
+    session::{Endings, Record, SecretHash, SessionId, fallback::WeakFallback},
 };
 
 guarded_script! {
@@ -118,24 +118,50 @@ impl RedisSessionStore {
     }
 
     pub(super) fn follow_endings(&self, to: Endings) -> bool {
+        self.spawn_listener(|notices| pass_on(notices, to))
+    }
+
+    /// Has the copies of a fallback hear what ends elsewhere.
+    pub(super) fn keep_told(&self, copies: WeakFallback) {
+        self.spawn_listener(|notices| tell_copies(notices, copies));
+    }
+
+    /// Listens to the channel, where there is a runtime to do it in; whether there is.
+    fn spawn_listener<T>(&self, listen: impl FnOnce(Notices) -> T) -> bool
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return false };
-        runtime.spawn(follow(self.redis.subscribe(self.redis.keys().session_endings()), to));
+        runtime.spawn(listen(self.redis.subscribe(self.redis.keys().session_endings())));
         true
     }
 }
 
 /// Passes on what the channel tells, until nobody listens or the handle is gone.
-async fn follow(mut notices: Notices, to: Endings) {
+async fn pass_on(mut notices: Notices, to: Endings) {
     while let Some(notice) = notices.next().await {
-        let goes_on = match notice {
+        let goes_on = match &notice {
             Notice::Gap => to.gap(),
-            Notice::Message(message) => {
-                let ids = std::str::from_utf8(&message).unwrap_or_default().split(' ');
-                ids.filter_map(|id| id.parse().ok()).all(|id| to.tell(id))
-            }
+            Notice::Message(message) => ids(message).all(|id| to.tell(id)),
         };
         if !goes_on {
             return;
         }
     }
+}
+
+/// The same, for the copies of a fallback, until it is gone.
+async fn tell_copies(mut notices: Notices, copies: WeakFallback) {
+    while let Some(notice) = notices.next().await {
+        let Some(copies) = copies.upgrade() else { return };
+        match &notice {
+            Notice::Gap => copies.look_again(&Cx::new()).await,
+            Notice::Message(message) => ids(message).for_each(|id| copies.heard_of_ending(id)),
+        }
+    }
+}
+
+/// The sessions that a message names; what is no id is skipped.
+fn ids(message: &[u8]) -> impl Iterator<Item = SessionId> {
+    std::str::from_utf8(message).unwrap_or_default().split(' ').filter_map(|id| id.parse().ok())
 }
