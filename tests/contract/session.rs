@@ -5,6 +5,7 @@ mod fallback;
 mod formats;
 mod journal;
 mod on_a_real_server;
+mod over_http;
 mod races;
 
 use std::num::NonZeroU32;

@@ -1,13 +1,14 @@
 //! What one instance knows, when Redis falls, of sessions that ended on another; and a Redis that is emptied in use.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use http::StatusCode;
 use towerkeep::{Keep, Status};
 
 use crate::{
     app::{Client, app, keep},
-    support::{RedisServer, eventually},
+    outcomes::counted,
+    support::{FaultProxy, Mode, RedisServer, eventually},
 };
 
 /// Two instances on one server, and a user who is logged in on the first and was seen on the second.
@@ -125,4 +126,34 @@ async fn a_logout_from_an_emptied_redis_reaches_the_other_instance() {
     let began = std::time::Instant::now();
     eventually("it has ended there, too", async || refuses(&stolen).await).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[test]
+fn changes_of_an_outage_are_dropped_and_counted_where_the_session_ended_elsewhere() {
+    let counts = counted("a logout beside a partition", async {
+        let server = RedisServer::start();
+        let proxy = FaultProxy::start(SocketAddr::from(([127, 0, 0, 1], server.port()))).await;
+        let (first, second) = (keep(&server.url()).await, keep(&proxy.url()).await);
+        let (here, there) = (app(&first), app(&second));
+        let (mut leaves, mut stays) = (Client::logged_in(&here, 42).await, Client::logged_in(&here, 7).await);
+        for user in [&leaves, &stays] {
+            assert_eq!(user.at(&there).get("/me").await.status, StatusCode::OK);
+        }
+        proxy.set(Mode::Reset);
+        eventually("one instance is cut off", async || second.status() == Status::Down).await;
+        for user in [&leaves, &stays] {
+            assert_eq!(user.at(&there).post("/count").await.body, "1");
+        }
+        assert_eq!(stays.post("/count").await.body, "1");
+        let stolen = leaves.at(&there);
+        assert_eq!(leaves.post("/logout").await.status, StatusCode::OK);
+        assert_eq!(stolen.clone().get("/me").await.body, "42", "not to be had while it is cut off");
+        proxy.set(Mode::Pass);
+        eventually("it is back", async || second.status() == Status::Up).await;
+        assert!(refuses(&stolen).await);
+        assert_eq!(stays.post("/count").await.body, "3");
+    });
+    for (outcome, n) in [("kept", 2), ("merged", 1), ("dropped", 1)] {
+        assert_eq!(counts.get(outcome), Some(&n), "{outcome}: {counts:?}");
+    }
 }

@@ -4,10 +4,12 @@
 mod support;
 
 mod app;
+mod churn;
 mod elsewhere;
 mod instances;
 mod limits;
 mod logs;
 mod migration;
+mod outcomes;
 mod sessions;
 mod under_load;
