@@ -233,13 +233,13 @@ impl FallbackSessionStore {
         }
     }
 
-    /// The store's answer, which is an outage where it says that a session is not there, and the copy that there was one,
-    /// because the store has lost it.
-    async fn unless_lost<T>(&self, cx: &Cx, id: SessionId, answer: Result<T>, is_gone: fn(&T) -> bool) -> Result<T> {
-        if answer.as_ref().is_ok_and(is_gone) && self.is_missed(id, cx) && has_lost_data(&*self.0.store, cx).await? {
+    /// Looks once more for a session that is not there, and was: an outage where the store has lost its data. Where it
+    /// has them again by now, the session is there.
+    async fn second_look(&self, cx: &Cx, id: SessionId) -> Result<Option<Record>> {
+        if has_lost_data(&*self.0.store, cx).await? {
             return Err(Error::unavailable("the session store has lost its data"));
         }
-        answer
+        self.0.store.load(cx, id).await
     }
 
     /// Whether a copy could be served of a session that is not there.
@@ -262,6 +262,21 @@ impl FallbackSessionStore {
         }
     }
 
+    /// The same, with a second look for what is missed.
+    async fn loaded_at_last(
+        &self,
+        cx: &Cx,
+        id: SessionId,
+        now: Timestamp,
+        answer: Result<Option<Record>>,
+    ) -> Result<Option<Record>> {
+        let answer = match answer {
+            Ok(None) if self.is_missed(id, cx) => self.second_look(cx, id).await,
+            answer => answer,
+        };
+        self.loaded(id, now, answer)
+    }
+
     /// The answer to what may end or replace a session. When nobody waits for it any more, the copy is forgotten: it may
     /// be of a session that has ended.
     async fn sure_of<T>(&self, id: SessionId, asked: StoreFuture<T>) -> Result<T> {
@@ -281,11 +296,13 @@ impl FallbackSessionStore {
         }
         let copy = self.local().find(id, now).filter(|copy| copy.opens(&secret, now)).cloned();
         let mut answer = self.ask_to_end(&cx, id, &secret, now).await;
+        let mut is_lost = false;
         if let (Ok(None), Some(copy)) = (&answer, &copy) {
+            is_lost = true;
             answer = self.end_lost(&cx, copy, &secret, now).await;
         }
         let (ended, is_told) = match answer {
-            Ok(ended) => (ended, true),
+            Ok(ended) => (ended, !is_lost),
             Err(error) if error.is_unavailable() => {
                 let copy = copy.ok_or(error)?;
                 SessionFallback::Kept.count();
@@ -297,6 +314,14 @@ impl FallbackSessionStore {
             self.local().end(id, record.user(), now, !is_told);
             self.note_end(id, record.user(), now).await?;
         }
+        if let Some(record) = ended.as_ref().filter(|_| is_lost) {
+            // Now that it has ended here, nobody writes it back over this; unavailable, it is told later.
+            if self.0.store.bury(&cx, id, record.user(), self.max_stale()).await.is_ok() {
+                self.local().told_ending(id);
+            }
+            // If it has lost more than this one, that is found out now.
+            let _ = self.0.store.has_lost_data(&cx).await;
+        }
         Ok(ended)
     }
 
@@ -305,11 +330,7 @@ impl FallbackSessionStore {
     async fn end_lost(&self, cx: &Cx, copy: &Record, secret: &SecretHash, now: Timestamp) -> Result<Option<Record>> {
         let stored = self.0.store.load(cx, copy.id()).await?;
         match stored {
-            None => {
-                // If it has lost more than this one, the others hear of the end when that is found out.
-                let _ = self.0.store.has_lost_data(cx).await;
-                Ok(Some(copy.clone()))
-            }
+            None => Ok(Some(copy.clone())),
             Some(back) if back.opens(secret, now) => {
                 self.end_in_store(cx, back.id(), back.user(), now).await?;
                 Ok(Some(back))
@@ -367,6 +388,8 @@ impl fmt::Debug for FallbackSessionStore {
     }
 }
 
+#[cfg(test)]
+mod emptied;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::{
     Create, Endings, FallbackSessionStore, Record, Save, SecretHash, SessionConfig, SessionId, SessionStore, Stamp,
 };
 use crate::{
-    Cx, Error, Result, StoreFuture, UserId,
+    Cx, Error, Result, Status, StoreFuture, UserId,
     clock::Timestamp,
     conn::{Command, Redis, Reply, ScriptCall, Stage, guarded_script},
 };
@@ -163,6 +163,10 @@ impl SessionStore for RedisSessionStore {
 
     fn tell_endings(&self, to: Endings) -> bool {
         self.follow_endings(to)
+    }
+
+    fn is_away(&self) -> bool {
+        self.redis.status() == Status::Down
     }
 
     fn has_lost_data(&self, cx: &Cx) -> StoreFuture<bool> {

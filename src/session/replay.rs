@@ -248,6 +248,10 @@ impl FallbackSessionStore {
             return;
         }
         self.recall().await;
+        // Each try looks at all that is kept: not for every request of an outage.
+        if self.0.store.is_away() {
+            return;
+        }
         let Ok(_one_at_a_time) = self.0.replaying.try_lock() else { return };
         if let Err(error) = self.replay_all(&*self.0.store, cx, Data::Kept).await {
             tracing::debug!(%error, "the session store is still away");

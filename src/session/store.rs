@@ -88,6 +88,12 @@ pub trait SessionStore: Send + Sync + 'static {
         false
     }
 
+    /// Whether the store is known to be away, without asking it: a fallback then spares the try to tell what was missed,
+    /// because it will hear of the recovery. A store that has no such knowledge answers `false`, as here.
+    fn is_away(&self) -> bool {
+        false
+    }
+
     /// Whether the data that this store has worked with is gone, though it answers: somebody emptied the server.
     ///
     /// Asked where a session is not there and was, and nobody told of its end. A store that answers `true` sees to it
@@ -209,6 +215,10 @@ impl<T: SessionStore + ?Sized> SessionStore for Arc<T> {
 
     fn tell_endings(&self, to: Endings) -> bool {
         (**self).tell_endings(to)
+    }
+
+    fn is_away(&self) -> bool {
+        (**self).is_away()
     }
 
     fn has_lost_data(&self, cx: &Cx) -> StoreFuture<bool> {

@@ -35,8 +35,7 @@ impl SessionStore for FallbackSessionStore {
                             Some(answer) => answer,
                             None => answer.await,
                         };
-                        let answer = this.unless_lost(&cx, id, answer, Option::is_none).await;
-                        this.loaded(id, now, answer)
+                        this.loaded_at_last(&cx, id, now, answer).await
                     })
                 }
             };
@@ -50,8 +49,7 @@ impl SessionStore for FallbackSessionStore {
                 return Ok(pending);
             }
             let answer = this.0.store.load(&cx, id).await;
-            let answer = this.unless_lost(&cx, id, answer, Option::is_none).await;
-            this.loaded(id, now, answer)
+            this.loaded_at_last(&cx, id, now, answer).await
         })
     }
 
@@ -86,8 +84,13 @@ impl SessionStore for FallbackSessionStore {
             let answer = if is_pending {
                 Err(Error::unavailable("the session has changes that the store does not know"))
             } else {
-                let saved = this.sure_of(id, this.0.store.save(&cx, &record, over, cap)).await;
-                this.unless_lost(&cx, id, saved, |saved| matches!(saved, Save::Gone)).await
+                match this.sure_of(id, this.0.store.save(&cx, &record, over, cap)).await {
+                    Ok(Save::Gone) if this.is_missed(id, &cx) => {
+                        let stored = this.second_look(&cx, id).await;
+                        stored.map(|stored| stored.map_or(Save::Gone, |stored| Save::Conflict(Box::new(stored))))
+                    }
+                    saved => saved,
+                }
             };
             match answer {
                 Err(error) if error.is_unavailable() => return this.save_local(&record, over, now, error),
@@ -165,6 +168,10 @@ impl SessionStore for FallbackSessionStore {
 
     fn tell_endings(&self, to: Endings) -> bool {
         self.0.store.tell_endings(to)
+    }
+
+    fn is_away(&self) -> bool {
+        self.0.store.is_away()
     }
 
     fn has_lost_data(&self, cx: &Cx) -> StoreFuture<bool> {
