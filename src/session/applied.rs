@@ -1,6 +1,13 @@
 //! Which changes of lately a session's values hold, so that a change whose answer was lost is made once.
 
-use std::time::Duration;
+use std::{
+    fmt::Write as _,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use super::id::random_bytes;
 use crate::clock::{Timestamp, minutes};
@@ -10,8 +17,10 @@ use crate::clock::{Timestamp, minutes};
 pub(super) struct ChangeId(u32);
 
 impl ChangeId {
-    pub(super) fn random() -> Self {
-        Self(u32::from_ne_bytes(random_bytes()))
+    /// One that no other change of lately has: they are counted from a random number, which costs less than one each.
+    pub(super) fn new() -> Self {
+        static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| AtomicU32::new(u32::from_ne_bytes(random_bytes())));
+        Self(NEXT.fetch_add(1, Relaxed))
     }
 }
 
@@ -56,8 +65,15 @@ impl Applied {
 
     /// The text that is stored; nothing where nothing is remembered.
     pub(super) fn encode(&self) -> Option<String> {
-        let text = |entry: &Entry| format!("{:08x}{:04x}", entry.id.0, entry.at);
-        (!self.0.is_empty()).then(|| self.0.iter().map(text).collect())
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut text = String::with_capacity(self.0.len() * WIDTH);
+        for entry in &self.0 {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{:08x}{:04x}", entry.id.0, entry.at);
+        }
+        Some(text)
     }
 
     /// Reads the text back; what cannot be read is not remembered.

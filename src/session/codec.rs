@@ -8,7 +8,7 @@ use std::{fmt, fmt::Write as _, net::IpAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Data, Record, SecretHash, SessionId, Stamp, applied::Applied, data::Text};
+use super::{Data, Record, SecretHash, SessionId, Stamp, applied::Applied, data::Text, in_place};
 use crate::{Error, Result, UserId, clock::Timestamp, clock::micros};
 
 /// The format that this version writes.
@@ -40,6 +40,9 @@ impl Record {
     /// # Errors
     /// Corrupt, when the text is nothing that [`encode`](Record::encode) wrote.
     pub fn decode(id: SessionId, text: &[u8]) -> Result<Self> {
+        if let Some(record) = in_place::read(id, text) {
+            return Ok(record);
+        }
         let value: Stored<'_> = serde_json::from_slice(text).map_err(|_| corrupt())?;
         if value.towerkeep == FORMAT && !value.is_in_place(text) {
             return Err(corrupt());
@@ -189,7 +192,7 @@ mod tests {
         sample.device = Some("Browser \"x\"".into());
         sample.ip = "2001:db8::7".parse().ok();
         sample.data = Data::from_json(r#"{"n":1,"t":"é\""}"#).expect("an object");
-        sample.applied = sample.applied.with([ChangeId::random()].into_iter(), NOW);
+        sample.applied = sample.applied.with([ChangeId::new()].into_iter(), NOW);
         sample
     }
 
@@ -201,6 +204,60 @@ mod tests {
         assert_eq!(read.encode(), text);
         assert!(!read.read_only);
         assert_eq!((read.user, read.ip, read.applied), (sample.user, sample.ip, sample.applied));
+    }
+
+    /// Reads with the parser alone.
+    fn parsed(id: SessionId, text: &[u8]) -> Option<Record> {
+        let value: Stored<'_> = serde_json::from_slice(text).ok()?;
+        if value.towerkeep == FORMAT && !value.is_in_place(text) {
+            return None;
+        }
+        value.into_record(id)
+    }
+
+    #[test]
+    fn what_this_version_writes_is_read_in_place() {
+        let mut sample = sample();
+        for user in [None, Some(UserId::new("42")), Some(UserId::new("é"))] {
+            for ip in [None, "2001:db8::7".parse().ok()] {
+                for device in [None, Some("".into()), Some("Browser/1.0 (x; y)".into())] {
+                    (sample.user, sample.ip, sample.device) = (user.clone(), ip, device);
+                    let text = sample.encode();
+                    assert!(in_place::read(sample.id, text.as_bytes()).is_some(), "{text}");
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        /// Where it is read in place, the parser reads the same; a byte changed, removed, added or doubled does not
+        /// part them.
+        #[test]
+        fn both_ways_of_reading_agree(
+            user in proptest::option::of(".{0,12}"),
+            device in proptest::option::of(".{0,12}"),
+            values in proptest::collection::btree_map("[a-z\"é]{1,4}", 0i64..9, 0..4),
+            at in 0..2_000usize,
+            byte in proptest::prelude::any::<u8>(),
+            how in 0..4u8,
+        ) {
+            let mut sample = sample();
+            sample.user = user.map(UserId::new);
+            sample.device = device.map(Into::into);
+            sample.data = Data::from_json(&serde_json::to_string(&values).expect("a map")).expect("an object");
+            let mut text = sample.encode().into_bytes();
+            let at = at % text.len();
+            match how {
+                0 => text[at] = byte,
+                1 => drop(text.remove(at)),
+                2 => text.insert(at, byte),
+                _ => {}
+            }
+            if let Some(read) = in_place::read(sample.id, &text) {
+                let parsed = parsed(sample.id, &text);
+                proptest::prop_assert_eq!(parsed.map(|record| record.encode()), Some(read.encode()));
+            }
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Delta {
         if self.ops.iter().all(|op| op.replay.is_none() || op.id.is_some()) {
             return;
         }
-        let id = ChangeId::random();
+        let id = ChangeId::new();
         for op in &mut self.ops {
             op.id.get_or_insert(id);
         }

@@ -270,18 +270,18 @@ impl Session {
         };
         let (store, cx) = (self.0.sessions.store(), &self.0.cx);
         let found = store.load(cx, token.id).await;
-        let (outcome, base) = judge(found, token, store.now(cx));
+        let now = store.now(cx);
+        let (outcome, base, is_current) = judge(found, token, now);
         outcome.count();
-        self.locked().base = base;
-        self.upkeep(token, store.now(cx));
+        let mut state = self.locked();
+        state.base = base;
+        self.upkeep(&mut state, token, is_current, now);
     }
 
     /// Plans what a session needs now and then: a touch with a fresh cookie, or a new secret.
-    fn upkeep(&self, token: &Token, now: Timestamp) {
+    fn upkeep(&self, state: &mut State, token: &Token, is_current: bool, now: Timestamp) {
         let config = self.0.sessions.settings();
-        let mut state = self.locked();
         let Some(record) = state.live() else { return };
-        let is_current = record.proof(&token.hash(), now) == Proof::Current;
         let by_cookie = self.0.carrier == Carrier::Cookie;
         if is_current && by_cookie && record.wants_renewal(now, config.renew_every) {
             state.renew = true;
@@ -389,12 +389,13 @@ impl State {
     }
 }
 
-/// What a read means for a client with this token.
-fn judge(found: Result<Option<Record>>, token: &Token, now: Timestamp) -> (SessionLoad, Base) {
-    match found {
+/// What a read means for a client with this token, and whether its secret is the current one.
+fn judge(found: Result<Option<Record>>, token: &Token, now: Timestamp) -> (SessionLoad, Base, bool) {
+    let (outcome, base) = match found {
         Ok(Some(record)) if !record.is_live(now) => (SessionLoad::Expired, Base::Anonymous),
         Ok(Some(record)) => match record.proof(&token.hash(), now) {
-            Proof::Current | Proof::Previous => (SessionLoad::Hit, Base::Live(Box::new(record))),
+            Proof::Current => return (SessionLoad::Hit, Base::Live(Box::new(record)), true),
+            Proof::Previous => (SessionLoad::Hit, Base::Live(Box::new(record))),
             Proof::Superseded => (SessionLoad::Refused, Base::Superseded),
             Proof::None => (SessionLoad::Refused, Base::Anonymous),
         },
@@ -404,7 +405,8 @@ fn judge(found: Result<Option<Record>>, token: &Token, now: Timestamp) -> (Sessi
             tracing::warn!(%error, "a stored session cannot be read; its holder is anonymous");
             (SessionLoad::Corrupt, Base::Anonymous)
         }
-    }
+    };
+    (outcome, base, false)
 }
 
 impl Identify for Session {

@@ -91,6 +91,10 @@ impl SecretHash {
         difference == 0
     }
 
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub(super) fn from_hex(text: &str) -> Option<Self> {
         from_hex(text.as_bytes()).map(Self)
     }
@@ -168,24 +172,31 @@ fn write_hex<const N: usize>(f: &mut fmt::Formatter<'_>, bytes: &[u8; N]) -> fmt
     f.write_str(std::str::from_utf8(pairs.as_flattened()).expect("hexadecimal digits are ascii"))
 }
 
-fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+pub(super) fn from_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if text.len() != 2 * N {
         return None;
     }
-    let mut bytes = [0; N];
+    let (mut bytes, mut wrong) = ([0; N], 0);
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        let (high, low) = (NIBBLES[usize::from(pair[0])], NIBBLES[usize::from(pair[1])]);
+        wrong |= high | low;
+        *byte = high << 4 | low & 0xf;
     }
-    Some(bytes)
+    (wrong & NO_DIGIT == 0).then_some(bytes)
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// Marks what is no digit.
+const NO_DIGIT: u8 = 0x80;
+
+/// The value of each lower case hexadecimal digit.
+const NIBBLES: [u8; 256] = {
+    let (mut nibbles, mut n) = ([NO_DIGIT; 256], 0);
+    while n < 16 {
+        nibbles[b"0123456789abcdef"[n as usize] as usize] = n;
+        n += 1;
     }
-}
+    nibbles
+};
 
 #[cfg(test)]
 mod tests {

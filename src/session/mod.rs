@@ -64,6 +64,7 @@ mod fallback;
 mod future;
 mod handle;
 mod id;
+mod in_place;
 mod journal;
 mod layer;
 mod local;
