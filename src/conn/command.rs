@@ -11,15 +11,25 @@ pub(crate) struct Command {
     pub(super) writes: bool,
 }
 
+/// What most commands need; those that need more grow.
+const ARGS: usize = 5;
+const BYTES: usize = 96;
+
 impl Command {
     /// A command that changes nothing.
     pub(crate) fn read(name: &'static str) -> Self {
-        Self { cmd: redis::cmd(name), name, writes: false }
+        Self::new(name, false)
     }
 
     /// A command that changes something.
     pub(crate) fn write(name: &'static str) -> Self {
-        Self { cmd: redis::cmd(name), name, writes: true }
+        Self::new(name, true)
+    }
+
+    fn new(name: &'static str, writes: bool) -> Self {
+        let mut cmd = Cmd::with_capacity(ARGS, BYTES);
+        cmd.arg(name);
+        Self { cmd, name, writes }
     }
 
     /// Appends an argument: text, bytes, an integer, or a slice of them.

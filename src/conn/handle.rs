@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Command, Notices, RedisConfig, Reply, Script, ScriptCall,
+    Command, Notices, RedisConfig, Reply, Script, ScriptCall, alarm,
     link::{Link, Operation},
     subscriber,
     supervisor::{self, Shared},
@@ -66,6 +66,7 @@ impl Redis {
         let shared = Arc::new(Shared::new(config)?);
         runtime.spawn(supervisor::run(Arc::downgrade(&shared)));
         runtime.spawn(subscriber::run(Arc::downgrade(&shared)));
+        runtime.spawn(alarm::run(Arc::clone(&shared.manager.alarm)));
         Ok(Self { shared, via: None })
     }
 
@@ -186,9 +187,6 @@ impl Redis {
 
     /// Passes the breaker, takes a place in the connection, and fixes when this operation ends.
     fn begin(&self, cx: &Cx, writes: bool) -> Result<Operation> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(Error::invalid("Redis is asked outside of a Tokio runtime"));
-        }
         let link = match &self.via {
             Some(link) => Arc::clone(link),
             None => self.shared.admit(writes)?,

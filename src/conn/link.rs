@@ -14,20 +14,20 @@ use std::{
 
 use bb8::ManageConnection;
 use bb8_redis::RedisConnectionManager;
-use redis::{Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection};
-use tokio::{sync::Notify, time::Instant};
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection};
+use tokio::time::Instant;
 
-use super::{Command, RedisConfig, Reply, Script, ScriptCall, fault::Fault, supervisor::Shared};
+use super::{Command, RedisConfig, Reply, Script, ScriptCall, alarm::Alarm, fault::Fault, supervisor::Shared};
 use crate::{Cx, Error, Result, clock::Timestamp};
 
 /// Operations under way on one connection; one more is refused, never queued.
 const MOST_IN_FLIGHT: usize = 256;
 /// Larger commands go over the pool, so that small ones do not wait behind them.
 const BULK: usize = 1024 * 1024;
+/// The client library's own timeout on the pool's connections, beyond every deadline of ours so that it never decides.
+const BULK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much later than its deadline a timeout may be noticed before it counts as our own stall.
 const STALL: Duration = Duration::from_millis(10);
-/// The client library's own timeout, beyond every deadline of ours so that it never decides.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a recovery step's operation may take: nobody waits for it.
 const RECOVERY_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -36,7 +36,7 @@ pub(super) struct Link {
     pub(super) mux: MultiplexedConnection,
     pub(super) generation: u64,
     dead: AtomicBool,
-    died: Notify,
+    alarm: Arc<Alarm>,
     in_flight: AtomicUsize,
 }
 
@@ -44,7 +44,7 @@ impl Link {
     /// Marks the connection dead; everybody who waits on it goes on at once.
     pub(super) fn kill(&self) {
         self.dead.store(true, Release);
-        self.died.notify_waiters();
+        self.alarm.ring();
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -60,6 +60,9 @@ impl Link {
 #[derive(Clone)]
 pub(super) struct LinkManager {
     inner: RedisConnectionManager,
+    client: Client,
+    /// Wakes all operations when the first of them is due, and when a connection has died.
+    pub(super) alarm: Arc<Alarm>,
     /// The latest generation; older connections are broken.
     pub(super) generation: Arc<AtomicU64>,
     /// Whether operations pass the breaker; nobody but the supervisor connects while they do not.
@@ -68,14 +71,19 @@ pub(super) struct LinkManager {
 
 impl LinkManager {
     pub(super) fn new(config: &RedisConfig) -> Result<Self> {
-        let inner = RedisConnectionManager::new(config.info.clone())
-            .map_err(|_| Error::invalid("REDIS_URL asks for what this build does not support"))?;
-        Ok(Self { inner, generation: Arc::default(), passes: Arc::default() })
+        let unsupported = |_| Error::invalid("REDIS_URL asks for what this build does not support");
+        let inner = RedisConnectionManager::new(config.info.clone()).map_err(unsupported)?;
+        let client = Client::open(config.info.clone()).map_err(unsupported)?;
+        let alarm = Arc::new(Alarm::new());
+        Ok(Self { inner, client, alarm, generation: Arc::default(), passes: Arc::default() })
     }
 
-    /// The supervisor's way past the breaker. The new connection is of a new generation.
+    /// The supervisor's way past the breaker. The new connection is of a new generation, and has no timeouts of its own:
+    /// each would be one more timer for each operation, and the deadlines are ours.
     pub(super) async fn connect_probe(&self) -> RedisResult<Link> {
-        self.open(self.generation.load(Acquire) + 1).await
+        let generation = self.generation.load(Acquire) + 1;
+        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(MOST_IN_FLIGHT);
+        Ok(self.link(self.client.get_multiplexed_async_connection_with_config(&config).await?, generation))
     }
 
     /// Declares `generation` the current one: all older connections are broken from now on.
@@ -83,10 +91,9 @@ impl LinkManager {
         self.generation.store(generation, Release);
     }
 
-    async fn open(&self, generation: u64) -> RedisResult<Link> {
-        let mut mux = self.inner.connect().await?;
-        mux.set_response_timeout(RESPONSE_TIMEOUT);
-        Ok(Link { mux, generation, dead: AtomicBool::new(false), died: Notify::new(), in_flight: AtomicUsize::new(0) })
+    fn link(&self, mux: MultiplexedConnection, generation: u64) -> Link {
+        let (dead, in_flight) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Link { mux, generation, dead, alarm: Arc::clone(&self.alarm), in_flight }
     }
 }
 
@@ -98,7 +105,9 @@ impl ManageConnection for LinkManager {
         if !self.passes.load(Relaxed) {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
         }
-        self.open(self.generation.load(Acquire)).await.map(Arc::new)
+        let mut mux = self.inner.connect().await?;
+        mux.set_response_timeout(BULK_TIMEOUT);
+        Ok(Arc::new(self.link(mux, self.generation.load(Acquire))))
     }
 
     async fn is_valid(&self, link: &mut Arc<Link>) -> RedisResult<()> {
@@ -202,8 +211,9 @@ impl Operation {
     }
 
     fn evalsha(&self, script: &'static Script, call: &ScriptCall, now: Option<Timestamp>) -> Cmd {
-        let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(script.digest()).arg(call.keys.len());
+        let bytes = call.keys.iter().map(String::len).sum::<usize>() + call.args.iter().map(Vec::len).sum::<usize>();
+        let mut cmd = Cmd::with_capacity(call.keys.len() + call.args.len() + 5, bytes + 96);
+        cmd.arg("EVALSHA").arg(script.digest()).arg(call.keys.len());
         for key in &call.keys {
             cmd.arg(key);
         }
@@ -242,6 +252,8 @@ impl Operation {
 
     async fn send_bulk(&self, cmd: &Cmd) -> RedisResult<Value> {
         let busy = || RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        // The pool has timers of its own, which panic outside of a runtime.
+        tokio::runtime::Handle::try_current().map_err(|_| busy())?;
         let link = self.shared.pool.get().await.map_err(|_| busy())?;
         if link.is_dead() {
             return Err(busy());
@@ -276,20 +288,26 @@ impl Operation {
 
     /// Ends with the reply, with the connection, or with the time that is left; whichever is first.
     async fn raced<T>(&self, work: impl Future<Output = RedisResult<T>>) -> Result<T, Fault> {
-        let link = &self.place.0;
-        let died = link.died.notified();
-        tokio::pin!(died);
-        died.as_mut().enable();
-        if link.is_dead() {
-            return Err(Fault::Dropped);
-        }
+        let (link, alarm) = (&self.place.0, &*self.place.0.alarm);
         let (begun, deadline) = (Instant::now(), self.started + self.allowed);
-        // The answer first: one that is there when the time is up still counts.
-        let result = tokio::select! {
-            biased;
-            result = work => result.map_err(|error| Fault::of(&error)),
-            () = died => Err(Fault::Dropped),
-            () = tokio::time::sleep_until(deadline) => Err(Fault::Timeout),
+        tokio::pin!(work);
+        let result = loop {
+            let rings = alarm.rings();
+            tokio::pin!(rings);
+            rings.as_mut().enable();
+            if link.is_dead() {
+                break Err(Fault::Dropped);
+            }
+            alarm.set(deadline);
+            // The answer first: one that is there when the time is up still counts.
+            tokio::select! {
+                biased;
+                result = &mut work => break result.map_err(|error| Fault::of(&error)),
+                () = rings => {}
+            }
+            if !link.is_dead() && Instant::now() >= deadline {
+                break Err(Fault::Timeout);
+            }
         };
         // From here, not from the start: a call of two trips pays for each once.
         self.cx.charge(begun.elapsed());

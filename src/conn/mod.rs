@@ -1,5 +1,6 @@
 //! The Redis handle that all concerns share: connections, deadlines, the breaker, recovery.
 
+mod alarm;
 mod breaker;
 mod command;
 mod config;

@@ -67,7 +67,7 @@ pub(super) struct Shared {
     pub(super) client: redis::Client,
     pub(super) pool: bb8::Pool<LinkManager>,
     pub(super) instance: String,
-    manager: LinkManager,
+    pub(super) manager: LinkManager,
     slot: ArcSwapOption<Link>,
     wake: Arc<Notify>,
     scripts: Mutex<Vec<&'static Script>>,
@@ -222,9 +222,10 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Both tasks find the handle gone and end.
+        // Its tasks find the handle gone and end.
         self.wake.notify_one();
         self.subscriber.close();
+        self.manager.alarm.close();
     }
 }
 
