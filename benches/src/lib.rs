@@ -16,6 +16,8 @@ use tower::ServiceExt;
 #[path = "../../tests/support/mod.rs"]
 pub mod support;
 
+pub mod session_apps;
+
 pub use support::RedisServer;
 
 /// Counts every allocation of the process.
