@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_LOCATION, ETAG, LOCATION, VARY},
+    header::{AGE, CONTENT_LENGTH, CONTENT_LOCATION, ETAG, LOCATION, VARY},
     request,
 };
 use http_body::Body;
+use http_body_util::Full;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
     body::Tee,
     flight::{Landing, Lead},
     handle::Mount,
-    outcome::Answered,
+    outcome::{Answered, WhyAsked},
     place,
     policy::{self, Asked, Refusal, Span, Terms},
     vary,
@@ -34,12 +35,11 @@ pub(crate) enum Plan {
 }
 
 impl Plan {
-    /// A fill asks for a whole response; whether the client has it already is seen on the next hit.
+    /// A fill asks for a whole response, or whether the stored one still holds; whether the client has it already is
+    /// not the handler's question.
     pub(crate) fn prepare(&self, request: &mut request::Parts) {
-        if let Self::Fill(_) = self {
-            for name in policy::VALIDATORS {
-                request.headers.remove(name);
-            }
+        if let Self::Fill(fill) = self {
+            policy::ask_about(fill.asked_about().map(|entry| &entry.headers), &mut request.headers);
         }
     }
 }
@@ -104,6 +104,13 @@ pub(crate) struct Fill {
     pub(crate) request: HeaderMap,
 }
 
+/// What of an entry is the response's own.
+struct Parts {
+    status: StatusCode,
+    headers: HeaderMap,
+    tags: Tags,
+}
+
 /// The handler's response, decided to be kept when its body is whole.
 pub(crate) struct Keep {
     fill: Box<Fill>,
@@ -138,6 +145,9 @@ impl Fill {
         mut self: Box<Self>,
         response: Response<B>,
     ) -> Response<ResponseBody<B>> {
+        if response.status() == StatusCode::NOT_MODIFIED && self.asked_about().is_some() {
+            return self.validated(response);
+        }
         let rescued = if response.status().is_server_error() { self.rescue() } else { None };
         if let Some(stale) = rescued {
             return stale;
@@ -152,9 +162,12 @@ impl Fill {
         complete_control(&mut parts.headers, &self.mount.settings, span.initial_age, span.fresh_for);
         let mount = Arc::clone(&self.mount);
         let (answered, body) = match decided {
-            Err(why) => (Answered::Refused(why), self.refuse(parts.status, body)),
+            Err(why) => {
+                let why_asked = self.why_asked();
+                (Answered::Refused { why, why_asked }, self.refuse(parts.status, body))
+            }
             Ok(span) => {
-                let answered = Answered::Kept { instead_of_stale: self.stale.is_some() };
+                let answered = Answered::Kept { why_asked: self.why_asked() };
                 let declared = declared_length(&parts.headers, &body);
                 let keep = self.keep(parts.status, kept, span, now, &hint);
                 (answered, ResponseBody::teed(body, Tee::new(Box::new(keep), declared)))
@@ -162,6 +175,85 @@ impl Fill {
         };
         mount.report(answered, &mut parts.headers);
         Response::from_parts(parts, body)
+    }
+
+    /// The stored response that the handler is asked about.
+    fn asked_about(&self) -> Option<&Entry> {
+        self.stale.as_deref().filter(|entry| entry.can_be_validated(self.now()))
+    }
+
+    fn why_asked(&self) -> WhyAsked {
+        match &self.stale {
+            None => WhyAsked::Miss,
+            Some(entry) if entry.is_fresh(self.now()) => WhyAsked::Request,
+            Some(_) => WhyAsked::Stale,
+        }
+    }
+
+    /// The stored response still holds: it is kept with the fields of the 304, and answers (RFC 9111, 4.3.4).
+    fn validated<B>(mut self: Box<Self>, response: Response<B>) -> Response<ResponseBody<B>> {
+        let why_asked = self.why_asked();
+        let stale = self.stale.take().expect("asked about");
+        let (mut parts, _) = response.into_parts();
+        let hint: CacheHint = parts.extensions.remove().unwrap_or_default();
+        let now = self.now();
+        policy::complete_date(&mut parts.headers, now);
+        let mut headers = policy::freshened(&stale.headers, &policy::stored_headers(&parts.headers));
+        let told_age = parts.headers.get(AGE).cloned();
+        told_age.into_iter().for_each(|age| drop(headers.insert(AGE, age)));
+        let decided = self.decide(&hint, stale.status, &headers, now, &Full::new(stale.body.clone()));
+        headers.remove(AGE);
+        let span = decided.unwrap_or_default();
+        let entry = Arc::new(self.entry_of(
+            Parts { status: stale.status, headers, tags: stale.tags.clone() },
+            stale.body.clone(),
+            span,
+            now,
+        ));
+        let mount = Arc::clone(&self.mount);
+        let request = self.request.clone();
+        match decided {
+            Ok(_) => self.store(Arc::clone(&entry)),
+            Err(_) => self.give_up(true),
+        }
+        let answered = Answered::Validated { why_asked, is_kept: decided.is_ok() };
+        mount.cache.shared.counters.add(mount.settings.name, answered.outcome());
+        let answer = Answer { entry: &entry, settings: &mount.settings, answered, now };
+        answer.to(&Method::GET, &request).map(ResponseBody::full)
+    }
+
+    fn entry_of(&self, Parts { status, headers, tags }: Parts, body: Bytes, span: Span, stored: Timestamp) -> Entry {
+        let names = vary::names_of(&headers).unwrap_or_default();
+        let fresh_until = stored + span.fresh_for;
+        Entry {
+            status,
+            variant: vary::select(&names, &self.request),
+            headers,
+            body,
+            stored,
+            initial_age: span.initial_age,
+            fresh_until,
+            stale_until: fresh_until + span.stale_for,
+            kept_until: fresh_until + span.stale_for.max(span.kept_for),
+            tags,
+            stamp: self.ticket.stamp,
+        }
+    }
+
+    /// Hands the entry to the store, and to those who wait.
+    fn store(mut self: Box<Self>, entry: Arc<Entry>) {
+        let shared = &self.mount.cache.shared;
+        let mut storing = shared.store.store(&aftermath(&self.cx), &self.place, &self.ticket, Arc::clone(&entry));
+        let stored = storing.take_ready();
+        let is_refused = matches!(stored, Some(Ok(Stored::Refused)));
+        if stored.is_none() {
+            complete(&shared.background, storing);
+        }
+        // Where each request has to ask, none waits for another.
+        shared.mark(&self.place, !entry.is_fresh(entry.stored));
+        if let Some(lead) = self.lead.take() {
+            lead.land(if is_refused { Landing::Gone } else { Landing::Shared(entry, false) });
+        }
     }
 
     fn decide<B: Body>(
@@ -247,32 +339,9 @@ impl Keep {
     /// The body is whole: the response is kept, and shared with those who wait.
     pub(crate) fn finish(mut self, body: Bytes) {
         self.complete_etag(&body);
-        let Self { mut fill, status, headers, span, stored, tags } = self;
-        let names = vary::names_of(&headers).unwrap_or_default();
-        let fresh_until = stored + span.fresh_for;
-        let entry = Arc::new(Entry {
-            status,
-            variant: vary::select(&names, &fill.request),
-            headers,
-            body,
-            stored,
-            initial_age: span.initial_age,
-            fresh_until,
-            stale_until: fresh_until + span.stale_for,
-            tags,
-            stamp: fill.ticket.stamp,
-        });
-        let shared = &fill.mount.cache.shared;
-        let mut storing = shared.store.store(&aftermath(&fill.cx), &fill.place, &fill.ticket, Arc::clone(&entry));
-        let stored = storing.take_ready();
-        let is_refused = matches!(stored, Some(Ok(Stored::Refused)));
-        if stored.is_none() {
-            complete(&shared.background, storing);
-        }
-        shared.mark(&fill.place, false);
-        if let Some(lead) = fill.lead.take() {
-            lead.land(if is_refused { Landing::Gone } else { Landing::Shared(entry, false) });
-        }
+        let Self { fill, status, headers, span, stored, tags } = self;
+        let entry = fill.entry_of(Parts { status, headers, tags }, body, span, stored);
+        fill.store(Arc::new(entry));
     }
 
     /// The body came out too long.

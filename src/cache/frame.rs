@@ -32,6 +32,9 @@ pub struct Entry {
     pub fresh_until: Timestamp,
     /// Where the handler fails it serves before this; not earlier than `fresh_until`.
     pub stale_until: Timestamp,
+    /// It is kept before this, so that the handler can be asked whether it still holds; not earlier than `stale_until`,
+    /// and later only where it has a validator of the handler's.
+    pub kept_until: Timestamp,
     /// What purges it.
     pub tags: Tags,
     /// When its making began.
@@ -41,10 +44,10 @@ pub struct Entry {
 }
 
 const MAGIC: &[u8; 3] = b"tkc";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Where what the checksum covers begins.
 const COVERED: usize = 12;
-const FIXED: usize = 100;
+const FIXED: usize = 108;
 
 impl Entry {
     /// How old it is (RFC 9111, 4.2.3).
@@ -60,6 +63,11 @@ impl Entry {
     /// Whether it answers without asking the handler.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now < self.fresh_until
+    }
+
+    /// Whether the handler can be asked if it still holds.
+    pub(crate) fn can_be_validated(&self, now: Timestamp) -> bool {
+        self.stale_until < self.kept_until && now < self.kept_until
     }
 
     /// Whether `request` asks for this one of the URL's variants (RFC 9111, 4.1).
@@ -89,7 +97,7 @@ impl Entry {
         out.put_u64_le(0);
         out.put_u16_le(self.status.as_u16());
         out.put_u16_le(0);
-        for number in [self.stored, self.fresh_until, self.stale_until].map(Timestamp::as_micros) {
+        for number in [self.stored, self.fresh_until, self.stale_until, self.kept_until].map(Timestamp::as_micros) {
             out.put_u64_le(number);
         }
         for number in [micros(self.initial_age), self.stamp.boot, self.stamp.seq, generation] {
@@ -136,7 +144,8 @@ fn read(bytes: &Bytes) -> Option<(Entry, u64)> {
     }
     let status = StatusCode::from_u16(u16::from_le_bytes(cursor.take()?)).ok()?;
     let _reserved = cursor.take::<2>()?;
-    let [stored, fresh_until, stale_until] = [cursor.u64()?, cursor.u64()?, cursor.u64()?].map(Timestamp::from_micros);
+    let [stored, fresh_until, stale_until, kept_until] =
+        [cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?].map(Timestamp::from_micros);
     let initial_age = Duration::from_micros(cursor.u64()?);
     let stamp = Stamp { boot: cursor.u64()?, seq: cursor.u64()? };
     let generation = cursor.u64()?;
@@ -146,7 +155,19 @@ fn read(bytes: &Bytes) -> Option<(Entry, u64)> {
     let headers = read_fields(&cursor.slice(fields)?)?;
     let body = cursor.slice(body)?;
     let is_whole = cursor.at == bytes.len();
-    let entry = Entry { status, headers, body, stored, initial_age, fresh_until, stale_until, tags, stamp, variant };
+    let entry = Entry {
+        status,
+        headers,
+        body,
+        stored,
+        initial_age,
+        fresh_until,
+        stale_until,
+        kept_until,
+        tags,
+        stamp,
+        variant,
+    };
     is_whole.then_some((entry, generation))
 }
 
@@ -222,6 +243,7 @@ mod tests {
             initial_age: Duration::from_secs(2),
             fresh_until: Timestamp::from_micros(3),
             stale_until: Timestamp::from_micros(4),
+            kept_until: Timestamp::from_micros(8),
             tags: Tags::new(&[Tag::from("a"), Tag::from(("b", 7))]),
             stamp: Stamp { boot: 5, seq: 6 },
             variant: [7; 16],
@@ -265,7 +287,8 @@ mod tests {
     fn resealed(mut bytes: Vec<u8>) -> Bytes {
         if bytes.len() > COVERED {
             let sum = checksum(&bytes[COVERED..]);
-            bytes[..4].copy_from_slice(b"tkc\x01");
+            bytes[..3].copy_from_slice(MAGIC);
+            bytes[3] = VERSION;
             bytes[4..COVERED].copy_from_slice(&sum.to_le_bytes());
         }
         bytes.into()

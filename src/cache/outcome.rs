@@ -19,6 +19,8 @@ outcomes! {
         Collapsed => "collapsed",
         /// The handler failed; answered from the store past its time.
         Stale => "stale",
+        /// The handler said that what is stored still holds, and that answered.
+        Validated => "validated",
         /// Answered by the handler, and kept.
         Miss => "miss",
         /// Answered by the handler; the answer may not be kept.
@@ -32,6 +34,18 @@ outcomes! {
     }
 }
 
+outcomes! {
+    /// Why the handler was asked (RFC 9211, 2.2).
+    pub(crate) enum WhyAsked {
+        /// Nothing is stored.
+        Miss => "miss",
+        /// What is stored is stale.
+        Stale => "stale",
+        /// What is stored is fresh, and the request wants it younger.
+        Request => "request",
+    }
+}
+
 /// How one request was answered, with what the header says about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answered {
@@ -40,10 +54,17 @@ pub(crate) enum Answered {
     },
     Collapsed,
     Stale,
-    Kept {
-        instead_of_stale: bool,
+    Validated {
+        why_asked: WhyAsked,
+        is_kept: bool,
     },
-    Refused(Refusal),
+    Kept {
+        why_asked: WhyAsked,
+    },
+    Refused {
+        why: Refusal,
+        why_asked: WhyAsked,
+    },
     /// Known to the store, or not, and none of this cache's business: HEAD, a wait that was too long.
     NotKept(&'static str),
     Bypassed(&'static str),
@@ -60,8 +81,9 @@ impl Answered {
             Self::Hit { .. } => CacheOutcome::Hit,
             Self::Collapsed => CacheOutcome::Collapsed,
             Self::Stale => CacheOutcome::Stale,
+            Self::Validated { .. } => CacheOutcome::Validated,
             Self::Kept { .. } => CacheOutcome::Miss,
-            Self::Refused(_) | Self::NotKept(_) => CacheOutcome::Uncacheable,
+            Self::Refused { .. } | Self::NotKept(_) => CacheOutcome::Uncacheable,
             Self::Bypassed(_) => CacheOutcome::Bypass,
             Self::Method => CacheOutcome::Method,
             Self::Unavailable => CacheOutcome::Unavailable,
@@ -74,9 +96,13 @@ impl Answered {
             Self::Hit { left } => written(format!("towerkeep; hit; ttl={}", left.as_secs())),
             Self::Collapsed => HeaderValue::from_static("towerkeep; fwd=miss; collapsed"),
             Self::Stale => HeaderValue::from_static("towerkeep; fwd=stale; detail=stale-if-error"),
-            Self::Kept { instead_of_stale: false } => HeaderValue::from_static("towerkeep; fwd=miss; stored"),
-            Self::Kept { instead_of_stale: true } => HeaderValue::from_static("towerkeep; fwd=stale; stored"),
-            Self::Refused(why) => written(format!("towerkeep; fwd=miss; detail={why}")),
+            Self::Validated { why_asked, is_kept } => {
+                let stored = if is_kept { "; stored" } else { "" };
+                written(format!("towerkeep; fwd={why_asked}; fwd-status=304{stored}"))
+            }
+            Self::Kept { why_asked: WhyAsked::Miss } => HeaderValue::from_static("towerkeep; fwd=miss; stored"),
+            Self::Kept { why_asked } => written(format!("towerkeep; fwd={why_asked}; stored")),
+            Self::Refused { why, why_asked } => written(format!("towerkeep; fwd={why_asked}; detail={why}")),
             Self::NotKept(why) => written(format!("towerkeep; fwd=miss; detail={why}")),
             Self::Bypassed(why) => written(format!("towerkeep; fwd=bypass; detail={why}")),
             Self::Method => HeaderValue::from_static("towerkeep; fwd=method"),
@@ -99,7 +125,7 @@ fn written(text: String) -> HeaderValue {
 /// assert_eq!(cache.stats().hit_ratio(), None);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheStats([u64; 8]);
+pub struct CacheStats([u64; 9]);
 
 impl CacheStats {
     /// How often `outcome` was.
@@ -109,16 +135,16 @@ impl CacheStats {
 
     /// The share of answers without the handler, of all requests that were looked up; nothing before the first.
     pub fn hit_ratio(&self) -> Option<f64> {
-        use CacheOutcome::{Collapsed, Hit, Miss, Stale, Uncacheable};
+        use CacheOutcome::{Collapsed, Hit, Miss, Stale, Uncacheable, Validated};
         let served = self.count(Hit) + self.count(Collapsed);
-        let all = served + self.count(Stale) + self.count(Miss) + self.count(Uncacheable);
+        let all = served + self.count(Stale) + self.count(Validated) + self.count(Miss) + self.count(Uncacheable);
         #[allow(clippy::cast_precision_loss, reason = "a ratio needs no more than 52 bits")]
         (all > 0).then(|| served as f64 / all as f64)
     }
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Counters([AtomicU64; 8]);
+pub(crate) struct Counters([AtomicU64; 9]);
 
 impl Counters {
     pub(crate) fn add(&self, cache: &'static str, outcome: CacheOutcome) {

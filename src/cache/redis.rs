@@ -233,7 +233,7 @@ impl CacheStore for RedisCacheStore {
         let (index, number) = Index::admit(Index::decode(&ticket.seen), names, entry.variant, random());
         let note = index.encode();
         let [note_key, variant_key] = both_keys(place, self.0.redis.keys(), index.generation, number);
-        let lasts = entry.stale_until.since(self.now(cx)).as_millis().max(1);
+        let lasts = entry.kept_until.since(self.now(cx)).as_millis().max(1);
         let call = ScriptCall::new()
             .key(note_key)
             .key(variant_key)

@@ -126,6 +126,7 @@ fn entry(body: &'static str) -> Entry {
         initial_age: seconds(3),
         fresh_until: START + minutes(1),
         stale_until: START + minutes(2),
+        kept_until: START + minutes(2),
         tags: Tags::new(&[Tag::from("all"), Tag::from(body)]),
         stamp: Ticket::default().stamp,
         variant: [0; 16],

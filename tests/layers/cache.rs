@@ -4,6 +4,7 @@ mod bodies;
 mod partitions;
 mod purges;
 mod together;
+mod validation;
 
 use std::{
     collections::VecDeque,

@@ -12,8 +12,34 @@ use super::{directives::list, freshness::date};
 
 /// What a 304 carries of the stored response (RFC 9110, 15.4.5).
 const KEPT: [HeaderName; 6] = [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY];
-/// Asked for the client's own copy; a fill asks without them, so that it gets a whole response.
-pub(crate) const VALIDATORS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
+
+/// Whether the handler named this state of the resource, so that it can be asked about it.
+pub(crate) fn has_validator(response: &HeaderMap) -> bool {
+    response.contains_key(ETAG) || date(response, &LAST_MODIFIED).is_some()
+}
+
+/// Asks about the stored response in place of the client's copy (RFC 9111, 4.3.1); about nothing where there is none.
+pub(crate) fn ask_about(stored: Option<&HeaderMap>, request: &mut HeaderMap) {
+    for (validator, condition) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
+        request.remove(&condition);
+        if let Some(value) = stored.and_then(|stored| stored.get(validator)) {
+            request.insert(condition, value.clone());
+        }
+    }
+}
+
+/// The stored fields with those of a 304 put in their place, but for what describes the stored bytes (RFC 9111, 3.2).
+pub(crate) fn freshened(stored: &HeaderMap, by: &HeaderMap) -> HeaderMap {
+    const OF_THE_BYTES: [&str; 5] = ["content-encoding", "content-length", "content-md5", "content-range", "etag"];
+    let mut fresh = stored.clone();
+    for name in by.keys().filter(|name| !OF_THE_BYTES.contains(&name.as_str())) {
+        fresh.remove(name);
+        for value in by.get_all(name) {
+            fresh.append(name.clone(), value.clone());
+        }
+    }
+    fresh
+}
 
 /// Whether the client's copy is the stored one: 304.
 ///

@@ -8,11 +8,14 @@ use http::{
 };
 
 use super::{
-    CachePolicy,
+    CachePolicy, conditional,
     directives::{Directives, list},
     freshness,
 };
-use crate::{clock::Timestamp, outcome::outcomes};
+use crate::{
+    clock::{Timestamp, hours},
+    outcome::outcomes,
+};
 
 /// What of a request still counts when its response comes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +50,12 @@ pub(crate) struct Span {
     pub(crate) fresh_for: Duration,
     /// After that, if the handler fails.
     pub(crate) stale_for: Duration,
+    /// After its freshness, to ask the handler whether it still holds.
+    pub(crate) kept_for: Duration,
 }
+
+/// How long a response with a validator is kept to be asked about.
+const KEPT: Duration = hours(24);
 
 outcomes! {
     /// Why a response is not stored.
@@ -84,15 +92,21 @@ pub(crate) fn decide(
     let said = Directives::of(headers);
     refuse(terms, asked, status, headers, &said)?;
     let initial_age = freshness::initial_age(headers, now);
-    let lifetime = lifetime(terms, status, headers, &said, now).ok_or(Refusal::NotFresh)?;
+    let lifetime = lifetime(terms, status, headers, &said, now).filter(|_| !said.no_cache).unwrap_or_default();
     let fresh_for = lifetime.saturating_sub(initial_age);
-    if fresh_for.is_zero() {
-        return Err(Refusal::NotFresh);
+    let has_validator = status == StatusCode::OK && conditional::has_validator(headers);
+    // To be asked about each time is worth a place only where the handler is far away.
+    if fresh_for.is_zero() && !(has_validator && terms.policy == CachePolicy::rfc()) {
+        return Err(if said.no_cache { Refusal::NoCache } else { Refusal::NotFresh });
     }
     // s-maxage implies proxy-revalidate (RFC 9111, 5.2.2.10); with either nothing stale may be served.
-    let may_be_stale = !said.must_revalidate && !said.proxy_revalidate && (terms.is_private || said.s_maxage.is_none());
+    let may_be_stale = !said.no_cache
+        && !said.must_revalidate
+        && !said.proxy_revalidate
+        && (terms.is_private || said.s_maxage.is_none());
     let stale_for = said.stale_if_error.or(terms.stale_if_error).filter(|_| may_be_stale).unwrap_or_default();
-    Ok(Span { initial_age, fresh_for, stale_for })
+    let kept_for = if has_validator { KEPT } else { Duration::ZERO };
+    Ok(Span { initial_age, fresh_for, stale_for, kept_for })
 }
 
 fn refuse(
@@ -109,8 +123,6 @@ fn refuse(
         Err(Refusal::Status)
     } else if said.no_store && !said.must_understand || asked.no_store {
         Err(Refusal::NoStore)
-    } else if said.no_cache {
-        Err(Refusal::NoCache)
     } else if said.private && !terms.is_private {
         Err(Refusal::Private)
     } else if asked.authorization && !terms.is_private && !shares_authorized {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, Method, header::CONNECTION};
 use crate::clock::Timestamp;
 use directives::{Directives, list};
 
-pub(crate) use conditional::{VALIDATORS, is_for_the_handler, is_not_modified, not_modified_headers};
+pub(crate) use conditional::{ask_about, freshened, is_for_the_handler, is_not_modified, not_modified_headers};
 pub(crate) use decide::{Asked, Refusal, Span, Terms, decide};
 
 /// Which of the freedoms of RFC 9111 a cache uses.

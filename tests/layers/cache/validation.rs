@@ -1,0 +1,167 @@
+//! Stale responses that the handler is asked about (RFC 9111, 4.3).
+
+use super::*;
+
+/// A handler that knows its resource by a tag: 304 to who has it, with `revalidated` beside it.
+#[derive(Clone)]
+struct Tagged {
+    tag: Arc<Mutex<&'static str>>,
+    control: &'static str,
+    calls: Arc<AtomicU32>,
+    asked: Arc<Mutex<Vec<Option<String>>>>,
+}
+
+impl Tagged {
+    fn new(control: &'static str) -> Self {
+        Self { tag: Arc::new(Mutex::new("\"one\"")), control, calls: Arc::default(), asked: Arc::default() }
+    }
+
+    fn change(&self, tag: &'static str) {
+        *self.tag.lock().expect("no panic while held") = tag;
+    }
+
+    /// What the handler was asked about, since the last time.
+    fn asked(&self) -> Vec<Option<String>> {
+        std::mem::take(&mut *self.asked.lock().expect("no panic while held"))
+    }
+
+    async fn ask(&self, layer: &CacheLayer, request: Request<()>) -> Said {
+        let this = self.clone();
+        let handler = move |request: Request<()>| {
+            let (tag, call) = (*this.tag.lock().expect("no panic while held"), this.calls.fetch_add(1, Relaxed) + 1);
+            let told = request.headers().get("if-none-match").map(|told| told.to_str().expect("ascii").to_owned());
+            let is_known = told.as_deref() == Some(tag);
+            this.asked.lock().expect("no panic while held").push(told);
+            let body = if is_known { String::new() } else { format!("call {call}") };
+            let response = Response::builder()
+                .status(if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK })
+                .header("etag", tag)
+                .header("cache-control", this.control)
+                .header("x-call", call)
+                .header("content-type", if is_known { "text/wrong" } else { "text/plain" });
+            async move { Ok::<_, Infallible>(response.body(Full::from(body)).expect("a response")) }
+        };
+        said(layer.layer(service_fn(handler)), request).await.expect("infallible")
+    }
+}
+
+fn rfc(world: &World) -> CacheLayer {
+    world.cache.public("demo").policy(CachePolicy::rfc())
+}
+
+#[tokio::test]
+async fn a_stale_response_that_still_holds_answers_with_the_fields_of_the_304() {
+    let (world, handler) = (World::new(), Tagged::new("max-age=60"));
+    let layer = world.public();
+    handler.ask(&layer, get("/")).await;
+    world.clock.advance(minutes(2));
+    let validated = handler.ask(&layer, get("/")).await;
+    assert_eq!(handler.asked(), [None, Some("\"one\"".to_owned())]);
+    assert_eq!((validated.status, &validated.body[..]), (StatusCode::OK, &b"call 1"[..]));
+    assert_eq!(validated.cache(), "towerkeep; fwd=stale; fwd-status=304; stored");
+    assert_eq!((validated.header("x-call"), validated.header("age")), (Some("2"), Some("0")));
+    assert_eq!(validated.header("content-length"), Some("6"));
+    world.clock.advance(seconds(59));
+    let hit = handler.ask(&layer, get("/")).await;
+    assert_eq!(
+        (hit.cache(), hit.header("x-call"), &hit.body[..]),
+        ("towerkeep; hit; ttl=1", Some("2"), &b"call 1"[..])
+    );
+    assert_eq!(world.cache.stats().count(CacheOutcome::Validated), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_has_what_still_holds_gets_304() {
+    let (world, handler) = (World::new(), Tagged::new("max-age=60"));
+    let layer = world.public();
+    handler.ask(&layer, get("/")).await;
+    world.clock.advance(minutes(2));
+    let known = handler.ask(&layer, with("/", "if-none-match", "\"one\"")).await;
+    assert_eq!((known.status, known.body.len()), (StatusCode::NOT_MODIFIED, 0));
+    world.clock.advance(minutes(2));
+    // One that has another copy gets the whole of what is stored.
+    let other = handler.ask(&layer, with("/", "if-none-match", "\"old\"")).await;
+    assert_eq!((other.status, &other.body[..]), (StatusCode::OK, &b"call 1"[..]));
+    assert_eq!(handler.asked()[1..], [Some("\"one\"".to_owned()), Some("\"one\"".to_owned())]);
+}
+
+#[tokio::test]
+async fn what_has_changed_replaces_what_was_stored() {
+    let (world, handler) = (World::new(), Tagged::new("max-age=60"));
+    let layer = world.public();
+    handler.ask(&layer, get("/")).await;
+    world.clock.advance(minutes(2));
+    handler.change("\"two\"");
+    let changed = handler.ask(&layer, get("/")).await;
+    assert_eq!((changed.cache(), &changed.body[..]), ("towerkeep; fwd=stale; stored", &b"call 2"[..]));
+    assert!(handler.ask(&layer, get("/")).await.is_hit());
+}
+
+#[tokio::test]
+async fn what_must_be_asked_about_each_time_is_kept_where_rfc_9111_is_followed() {
+    let (world, handler) = (World::new(), Tagged::new("no-cache"));
+    let layer = rfc(&world);
+    handler.ask(&layer, get("/")).await;
+    for call in 2..5 {
+        let validated = handler.ask(&layer, get("/")).await;
+        assert_eq!((validated.status, &validated.body[..]), (StatusCode::OK, &b"call 1"[..]), "{call}");
+        assert_eq!(validated.cache(), "towerkeep; fwd=stale; fwd-status=304; stored");
+    }
+    let safe = world.cache.public("safe");
+    assert_eq!(handler.ask(&safe, get("/")).await.cache(), "towerkeep; fwd=miss; detail=no-cache");
+}
+
+#[tokio::test]
+async fn a_304_that_forbids_to_keep_it_answers_and_is_not_kept() {
+    let (world, mut handler) = (World::new(), Tagged::new("max-age=60"));
+    let layer = world.public();
+    handler.ask(&layer, get("/")).await;
+    world.clock.advance(minutes(2));
+    handler.control = "no-store";
+    for _ in 0..2 {
+        let validated = handler.ask(&layer, get("/")).await;
+        assert_eq!((validated.status, &validated.body[..]), (StatusCode::OK, &b"call 1"[..]));
+        assert_eq!(validated.cache(), "towerkeep; fwd=stale; fwd-status=304");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_about_what_was_kept_for_too_long_or_purged() {
+    let (world, handler) = (World::new(), Tagged::new("max-age=60"));
+    let layer = world.public();
+    handler.ask(&layer, get("/")).await;
+    world.clock.advance(minutes(24 * 60 + 1));
+    assert_eq!(handler.ask(&layer, get("/")).await.cache(), "towerkeep; fwd=stale; stored");
+    world.clock.advance(minutes(2));
+    world.cache.purge_all().await;
+    assert_eq!(handler.ask(&layer, get("/")).await.cache(), "towerkeep; fwd=miss; stored");
+    assert_eq!(handler.asked(), [None, None, None]);
+}
+
+/// A tag that the cache made for a partition's copy means nothing to the handler.
+#[tokio::test]
+async fn the_handler_is_asked_about_its_own_tags_only() {
+    let world = World::new();
+    let layer = world.cache.per("demo", Key::header(http::HeaderName::from_static("x-key"))).ttl(minutes(1));
+    let request = || with("/", "x-key", "a");
+    let first = world.ask(&layer, request(), &[]).await;
+    assert_eq!(first.cache(), "towerkeep; fwd=miss; stored");
+    world.clock.advance(minutes(2));
+    let seen = Arc::new(AtomicU32::new(0));
+    let (counts, handler) = (Arc::clone(&seen), layer);
+    let handler = handler.layer(service_fn(move |request: Request<()>| {
+        counts.fetch_add(u32::from(request.headers().contains_key("if-none-match")), Relaxed);
+        async { Ok::<_, Infallible>(Response::new(Full::from("whole"))) }
+    }));
+    let again = said(handler, request()).await.expect("infallible");
+    assert_eq!((again.cache(), seen.load(Relaxed)), ("towerkeep; fwd=stale; stored", 0));
+}
+
+#[tokio::test]
+async fn a_request_that_wants_a_fresh_response_younger_says_so() {
+    let (world, handler) = (World::new(), Tagged::new("max-age=60"));
+    let layer = rfc(&world);
+    handler.ask(&layer, get("/")).await;
+    let younger = handler.ask(&layer, with("/", "cache-control", "no-cache")).await;
+    assert_eq!(younger.cache(), "towerkeep; fwd=request; fwd-status=304; stored");
+}
