@@ -7,7 +7,7 @@
 //!
 //! `--profile shared` is the safe default of the library, `rfc` all that RFC 9111 permits. `--redis URL` shares what is
 //! stored between proxies, and a Redis that falls costs the cache, not the answers. Bodies stream both ways.
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header, uri};
@@ -34,7 +34,11 @@ const HOP_BY_HOP: [&str; 7] =
 async fn main() -> anyhow::Result<()> {
     let Arguments { listen, upstream, policy, redis } = Arguments::read(std::env::args().skip(1))?;
     let cache = match redis {
-        Some(url) => ResponseCache::new(RedisCacheStore::new(&Redis::new(RedisConfig::new(&url)?)?)),
+        // An upstream over the network is worth a longer wait for Redis than a handler in this process is.
+        Some(url) => {
+            let redis = Redis::new(RedisConfig::new(&url)?.deadline(Duration::from_millis(250)))?;
+            ResponseCache::new(RedisCacheStore::new(&redis))
+        }
         None => ResponseCache::new(MemoryCacheStore::new(Clock::system())),
     };
     let client = Client::builder(TokioExecutor::new()).set_host(false).build_http();

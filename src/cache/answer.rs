@@ -5,10 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{AGE, CACHE_CONTROL, CONTENT_LENGTH},
+    header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE},
 };
 
-use super::{Entry, outcome::Answered, policy, settings::Settings};
+use super::{
+    Entry,
+    outcome::Answered,
+    policy::{self, Part},
+    settings::Settings,
+};
 use crate::clock::Timestamp;
 
 /// What answers a request without its handler, or after the handler has failed.
@@ -20,14 +25,14 @@ pub(crate) struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// The whole entry, its head only for `HEAD`, or 304 where the client has it already.
+    /// The whole entry, its head only for `HEAD`, a part of it, or 304 where the client has it already.
     pub(crate) fn to(&self, method: &Method, request: &HeaderMap) -> Response<Bytes> {
         let entry = self.entry;
         let is_known = entry.status == StatusCode::OK && policy::is_not_modified(request, &entry.headers);
         let (status, mut headers, body) = match (is_known, *method == Method::HEAD) {
             (true, _) => (StatusCode::NOT_MODIFIED, policy::not_modified_headers(&entry.headers), Bytes::new()),
             (false, true) => (entry.status, self.whole_headers(), Bytes::new()),
-            (false, false) => (entry.status, self.whole_headers(), entry.body.clone()),
+            (false, false) => self.part(request),
         };
         let age = entry.age(self.now);
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
@@ -37,6 +42,30 @@ impl Answer<'_> {
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
+    }
+
+    /// The body, or the part of it that is asked for: of a 200 only (RFC 9110, 14.2).
+    fn part(&self, request: &HeaderMap) -> (StatusCode, HeaderMap, Bytes) {
+        let Entry { status, body, .. } = self.entry;
+        let length = body.len();
+        let part = match *status {
+            StatusCode::OK => policy::part(request, &self.entry.headers, length),
+            _ => Part::Whole,
+        };
+        let mut headers = self.whole_headers();
+        match part {
+            Part::Whole => (*status, headers, body.clone()),
+            Part::Of(range) => {
+                headers.insert(CONTENT_RANGE, policy::content_range(Some(&range), length));
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(range.len()));
+                (StatusCode::PARTIAL_CONTENT, headers, body.slice(range))
+            }
+            Part::Unsatisfiable => {
+                let mut headers = policy::not_modified_headers(&self.entry.headers);
+                headers.insert(CONTENT_RANGE, policy::content_range(None, length));
+                (StatusCode::RANGE_NOT_SATISFIABLE, headers, Bytes::new())
+            }
+        }
     }
 
     fn whole_headers(&self) -> HeaderMap {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, request::Parts};
+use http::{Method, header::RANGE, request::Parts};
 use tokio::time::Instant;
 
 use super::{
@@ -118,8 +118,12 @@ impl Ask {
         }
         match place {
             None => self.pass(Answered::Bypassed(if is_anonymous { "no-partition" } else { "host" })),
-            // Neither can fill for others.
-            Some(place) if parts.method == Method::HEAD || Asked::of(&parts.headers).no_store => {
+            // None of these can fill for others.
+            Some(place)
+                if parts.method == Method::HEAD
+                    || parts.headers.contains_key(RANGE)
+                    || Asked::of(&parts.headers).no_store =>
+            {
                 self.look(place, parts, None, 1)
             }
             Some(place) => self.board(place, parts),
@@ -212,6 +216,9 @@ impl Ask {
         }
         if parts.method == Method::HEAD {
             return self.pass(Answered::NotKept("head"));
+        }
+        if parts.headers.contains_key(RANGE) {
+            return self.pass(Answered::NotKept("range"));
         }
         let fill = Fill {
             mount: Arc::clone(&self.mount),

@@ -25,7 +25,7 @@ outcomes! {
         Miss => "miss",
         /// Answered by the handler; the answer may not be kept.
         Uncacheable => "uncacheable",
-        /// Not looked up: nobody's partition, a range, a precondition.
+        /// Not looked up: nobody's partition, a precondition.
         Bypass => "bypass",
         /// Not looked up: a method that is not answered from a store.
         Method => "method",

@@ -3,8 +3,8 @@
 use http::{
     HeaderMap, HeaderName,
     header::{
-        CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-        IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY,
+        CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+        IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY,
     },
 };
 
@@ -55,9 +55,9 @@ pub(crate) fn is_not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
     }
 }
 
-/// Whether only the handler can answer: preconditions of its own, and ranges.
+/// Whether only the handler can answer: preconditions of its own.
 pub(crate) fn is_for_the_handler(request: &HeaderMap) -> bool {
-    [RANGE, IF_RANGE, IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| request.contains_key(name))
+    [IF_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| request.contains_key(name))
 }
 
 /// The fields of a 304, out of those of the stored response.

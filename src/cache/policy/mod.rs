@@ -4,6 +4,7 @@ mod conditional;
 mod decide;
 pub(super) mod directives;
 mod freshness;
+mod range;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use directives::{Directives, list};
 
 pub(crate) use conditional::{ask_about, freshened, is_for_the_handler, is_not_modified, not_modified_headers};
 pub(crate) use decide::{Asked, Refusal, Span, Terms, decide};
+pub(crate) use range::{Part, content_range, part};
 
 /// Which of the freedoms of RFC 9111 a cache uses.
 ///
