@@ -1,5 +1,6 @@
 //! The contract of [`RateStore`], held by memory, Redis and the fallback around either.
 
+mod deploys;
 mod on_a_real_server;
 mod outages;
 
