@@ -109,6 +109,10 @@ pub mod guide {
     #[doc = include_str!("../docs/boards.md")]
     pub mod boards {}
 
+    #[cfg(feature = "rate-limit")]
+    #[doc = include_str!("../docs/limits.md")]
+    pub mod limits {}
+
     #[doc = include_str!("../docs/redis.md")]
     pub mod redis {}
 
