@@ -67,10 +67,53 @@ impl Denied {
         response
     }
 
+    /// The refusal as a gRPC client reads it: 200 without a body, `grpc-status` 8 (`RESOURCE_EXHAUSTED`), or 14
+    /// (`UNAVAILABLE`) for an outage, with `Retry-After`.
+    ///
+    /// Layers answer so by themselves where the request's content type is `application/grpc`.
+    ///
+    /// ```
+    /// use towerkeep::{clock::{Clock, minutes}, rate_limit::{MemoryRateStore, Policy, RateLimits}};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// const CALLS: Policy = Policy::sliding_window("calls", 1, minutes(1));
+    /// let limits = RateLimits::new(MemoryRateStore::new(Clock::system()));
+    /// assert!(limits.check(CALLS, "ann").await.is_ok());
+    /// let refused = limits.check(CALLS, "ann").await.unwrap_err().to_grpc_response();
+    /// assert_eq!((refused.status().as_u16(), &refused.headers()["grpc-status"]), (200, &"8".parse().unwrap()));
+    /// # }
+    /// ```
+    pub fn to_grpc_response(&self) -> Response<Bytes> {
+        let mut response = self.to_response();
+        *response.status_mut() = StatusCode::OK;
+        *response.body_mut() = Bytes::new();
+        let (status, message) = (if self.is_unavailable() { "14" } else { "8" }, self.words());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static(status));
+        headers.insert("grpc-message", HeaderValue::from_static(message));
+        response
+    }
+
+    pub(super) fn to_grpc_response_with(&self, style: LimitHeaders) -> Response<Bytes> {
+        let mut response = self.to_grpc_response();
+        headers::write(response.headers_mut(), style, &self.0, None);
+        response
+    }
+
     pub(super) fn to_response_with(&self, style: LimitHeaders) -> Response<Bytes> {
         let mut response = self.to_response();
         headers::write(response.headers_mut(), style, &self.0, None);
         response
+    }
+
+    fn words(&self) -> &'static str {
+        if self.is_unavailable() {
+            "the request cannot be counted now"
+        } else if self.is_too_costly() {
+            "the request costs more than its limit ever admits"
+        } else {
+            "too many requests"
+        }
     }
 
     fn has(&self, outcome: Outcome) -> bool {
@@ -91,13 +134,7 @@ impl Denied {
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_unavailable() {
-            "the request cannot be counted now"
-        } else if self.is_too_costly() {
-            "the request costs more than its limit ever admits"
-        } else {
-            "too many requests"
-        })
+        f.write_str(self.words())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, request, response};
+use http::{HeaderValue, Response, header::CONTENT_TYPE, request, response};
 use tower_layer::Layer;
 
 use super::headers::policy_field;
@@ -12,7 +12,7 @@ use crate::Key;
 
 /// Holds requests to policies. Made by [`RateLimits::layer`] and [`RateLimits::layer_with`].
 ///
-/// 1. Defaults: by client IP, a request costs 1, draft headers, refused with 429.
+/// 1. Defaults: by client IP, a request costs 1, draft headers, refused with 429; gRPC calls with `grpc-status: 8`.
 /// 2. Layers around it see refusals too: mount tracing and CORS outside of it.
 /// 3. A key that needs the user (`Key::user()`) must have the session layer, or what else knows the user, outside of it.
 ///
@@ -170,8 +170,18 @@ impl Settings {
     pub(super) fn refuse(&self, denied: &Denied, parts: &request::Parts) -> Response<Bytes> {
         match &self.deny_with {
             Some(respond) => respond(denied, parts),
+            None if is_grpc(parts) => denied.to_grpc_response_with(self.headers),
             None => denied.to_response_with(self.headers),
         }
+    }
+}
+
+/// `application/grpc`, also with a format or parameters; gRPC-Web is another protocol.
+fn is_grpc(parts: &request::Parts) -> bool {
+    let kind = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    match kind.strip_prefix(b"application/grpc") {
+        Some(rest) => matches!(rest.first(), None | Some(b'+' | b';')),
+        None => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rate limit layer's own rules, through mocked services.
 
 mod counters;
+mod grpc;
 mod routes;
 
 use std::{
