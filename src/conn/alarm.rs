@@ -2,7 +2,7 @@
 //!
 //! A timer of each operation's own wakes the runtime's driver whenever it is the next one due, which is a system call, and
 //! in a busy service nearly every one is. Here one task sleeps until the first deadline and then has everybody look at
-//! the clock: 40 times a second at most with the default deadline, whatever the number of operations.
+//! the clock: about 40 times a second with the default deadline, whatever the number of operations.
 
 use std::{
     sync::{

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Record, Save, SecretHash, SessionConfig, SessionId, SessionOutage, SessionStore, Stamp,
+    Create, Record, Save, SecretHash, SessionConfig, SessionId, SessionOutage, SessionStore, Stamp,
     journal::{Ended, JournalEntry},
     local::{Limits, Local},
     replay::has_lost_data,
@@ -207,6 +207,18 @@ impl FallbackSessionStore {
         found.map(Some).ok_or(error)
     }
 
+    fn create_local(&self, record: &Record, now: Timestamp, error: Error) -> Result<Create> {
+        let mut local = self.local();
+        if local.is_taken(record.id()) {
+            return Ok(Create::Exists);
+        }
+        if !local.bear(record, now) {
+            return Err(error);
+        }
+        SessionFallback::Kept.count();
+        Ok(Create::Created)
+    }
+
     fn save_local(&self, record: &Record, over: Stamp, now: Timestamp, error: Error) -> Result<Save> {
         let mut local = self.local();
         if local.is_ended(record.id()) {
@@ -390,6 +402,8 @@ impl fmt::Debug for FallbackSessionStore {
 
 #[cfg(test)]
 mod emptied;
+#[cfg(test)]
+mod faulty;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

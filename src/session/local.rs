@@ -127,6 +127,11 @@ impl Local {
         self.tombs.contains_key(&id)
     }
 
+    /// Whether the id is taken, by a session that is known here or by one that has ended.
+    pub(super) fn is_taken(&self, id: SessionId) -> bool {
+        self.is_ended(id) || self.copies.contains_key(&id)
+    }
+
     /// Whether a revocation that the store does not know yet ended this session.
     pub(super) fn is_revoked(&self, record: &Record) -> bool {
         let revocation = record.user().and_then(|user| self.revocations.get(user));
@@ -174,7 +179,7 @@ impl Local {
         copy.record.is_live(now) && now.since(copy.confirmed) < self.limits.max_stale
     }
 
-    /// A session that begins here; whether there is room for it.
+    /// A session of an id that is not [taken](Self::is_taken) begins here; whether there is room for it.
     pub(super) fn bear(&mut self, record: &Record, now: Timestamp) -> bool {
         if self.births >= self.limits.copies {
             return false;

@@ -1,8 +1,9 @@
 //! Answers that are lost or late: what was done without anybody knowing comes out right.
 
-use std::num::NonZeroU32;
-
-use super::*;
+use super::{
+    faulty::{Faulty, START},
+    *,
+};
 use crate::{
     clock::{ManualClock, days, minutes, seconds},
     session::{
@@ -14,88 +15,6 @@ use crate::{
     },
     store::OutageSwitch,
 };
-
-const START: Timestamp = Timestamp::from_micros(1_900_000_000_000_000);
-
-/// A store that does what it is asked to, while its answers to writes are lost on the way.
-#[derive(Clone)]
-struct Deaf {
-    store: MemorySessionStore,
-    /// Writes are done and answered by an error.
-    fails: OutageSwitch,
-    /// Writes are done and never answered.
-    hangs: OutageSwitch,
-    /// Revocations are not done.
-    refuses: OutageSwitch,
-}
-
-impl Deaf {
-    fn new() -> Self {
-        let store = MemorySessionStore::new(ManualClock::at(START).clock());
-        Self { store, fails: OutageSwitch::default(), hangs: OutageSwitch::default(), refuses: OutageSwitch::default() }
-    }
-
-    fn answer<T: Send + 'static>(&self, done: StoreFuture<T>) -> StoreFuture<T> {
-        if self.hangs.check().is_err() {
-            return StoreFuture::boxed(std::future::pending());
-        }
-        match self.fails.check() {
-            Ok(()) => done,
-            Err(error) => StoreFuture::err(error),
-        }
-    }
-}
-
-impl SessionStore for Deaf {
-    fn now(&self, cx: &Cx) -> Timestamp {
-        self.store.now(cx)
-    }
-    fn load(&self, cx: &Cx, id: SessionId) -> StoreFuture<Option<Record>> {
-        self.store.load(cx, id)
-    }
-    fn create(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
-        self.answer(self.store.create(cx, record, cap))
-    }
-    fn save(&self, cx: &Cx, record: &Record, over: Stamp, cap: Option<NonZeroU32>) -> StoreFuture<Save> {
-        self.answer(self.store.save(cx, record, over, cap))
-    }
-    fn touch(&self, cx: &Cx, id: SessionId, generation: u32) -> StoreFuture<bool> {
-        self.store.touch(cx, id, generation)
-    }
-    fn delete(&self, cx: &Cx, id: SessionId, user: Option<&UserId>) -> StoreFuture<bool> {
-        self.answer(self.store.delete(cx, id, user))
-    }
-    fn logout(
-        &self,
-        cx: &Cx,
-        id: SessionId,
-        secret: &SecretHash,
-        mark: Option<Duration>,
-    ) -> Option<StoreFuture<Option<Record>>> {
-        self.store.logout(cx, id, secret, mark).map(|done| self.answer(done))
-    }
-    fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>> {
-        self.store.list(cx, user)
-    }
-    fn revoke(&self, cx: &Cx, user: &UserId, id: SessionId) -> StoreFuture<bool> {
-        self.answer(self.store.revoke(cx, user, id))
-    }
-    fn revoke_all(
-        &self,
-        cx: &Cx,
-        user: &UserId,
-        except: Option<SessionId>,
-        lasting: Duration,
-    ) -> StoreFuture<Vec<SessionId>> {
-        match self.refuses.check() {
-            Ok(()) => self.store.revoke_all(cx, user, except, lasting),
-            Err(error) => StoreFuture::err(error),
-        }
-    }
-    fn revoke_before(&self, _: &Cx, _: &UserId, _: Timestamp, _: Option<SessionId>, _: Duration) -> StoreFuture<()> {
-        self.refuses.check().map_or_else(StoreFuture::err, StoreFuture::ok)
-    }
-}
 
 fn config() -> SessionConfig {
     SessionConfig::new().idle(minutes(60)).absolute(days(1))
@@ -124,26 +43,26 @@ fn logout(store: &impl SessionStore, record: &Record) -> StoreFuture<Option<Reco
 
 #[tokio::test]
 async fn a_logout_from_a_store_that_just_lost_its_data_is_a_logout() {
-    let deaf = Deaf::new();
-    let store = FallbackSessionStore::new(deaf.clone(), &config());
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
     let record = of(1);
     create(&store, &record).await;
-    assert!(deaf.store.delete(&at(seconds(1)), record.id(), None).await.expect("memory"), "lost, and nobody knows");
+    assert!(faulty.store.delete(&at(seconds(1)), record.id(), None).await.expect("memory"), "lost, and nobody knows");
 
     let _ = logout(&store, &record).await.expect("up");
-    store.replay(&deaf, &at(seconds(3)), Data::Lost).await.expect("up");
-    assert!(deaf.store.load(&at(seconds(4)), record.id()).await.expect("up").is_none());
+    store.replay(&faulty, &at(seconds(3)), Data::Lost).await.expect("up");
+    assert!(faulty.store.load(&at(seconds(4)), record.id()).await.expect("up").is_none());
     assert!(store.load(&at(seconds(4)), record.id()).await.expect("up").is_none());
 }
 
 #[tokio::test]
 async fn an_old_secret_ends_neither_the_session_nor_its_later_copies() {
-    let deaf = Deaf::new();
-    let store = FallbackSessionStore::new(deaf.clone(), &config());
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
     let record = of(1);
     create(&store, &record).await;
     let elsewhere = testing::login(&record, &UserId::new(1), &config(), START + seconds(1));
-    save(&deaf, &elsewhere, &record).await;
+    save(&faulty, &elsewhere, &record).await;
 
     assert!(logout(&store, &record).await.expect("up").is_none());
     assert!(store.load(&at(seconds(3)), record.id()).await.expect("up").is_some());
@@ -151,29 +70,29 @@ async fn an_old_secret_ends_neither_the_session_nor_its_later_copies() {
 
 #[tokio::test]
 async fn a_logout_that_nobody_waited_for_is_a_logout() {
-    let deaf = Deaf::new();
-    let store = FallbackSessionStore::new(deaf.clone(), &config());
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
     let record = of(1);
     create(&store, &record).await;
-    deaf.hangs.set(true);
+    faulty.hangs.set(true);
     drop(logout(&store, &record)); // the client has hung up
-    deaf.hangs.set(false);
-    store.replay(&deaf, &at(seconds(3)), Data::Lost).await.expect("up");
-    assert!(deaf.store.load(&at(seconds(4)), record.id()).await.expect("up").is_none());
+    faulty.hangs.set(false);
+    store.replay(&faulty, &at(seconds(3)), Data::Lost).await.expect("up");
+    assert!(faulty.store.load(&at(seconds(4)), record.id()).await.expect("up").is_none());
 }
 
 #[tokio::test]
 async fn a_rotation_whose_answer_was_lost_keeps_the_changes_made_after_it() {
-    let deaf = Deaf::new();
-    let store = FallbackSessionStore::new(deaf.clone(), &config());
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
     let record = of(1);
     create(&store, &record).await;
     let rotated = testing::login(&record, &UserId::new(1), &config(), START + seconds(1));
     let changed = testing::change(&rotated, Values::from_json(r#"{"a":1}"#).expect("an object"), START + seconds(1));
-    deaf.fails.set(true);
+    faulty.fails.set(true);
     save(&store, &rotated, &record).await;
     save(&store, &changed, &rotated).await;
-    deaf.fails.set(false);
+    faulty.fails.set(false);
     let found = store.load(&at(seconds(2)), record.id()).await.expect("up").expect("it is there");
     assert_eq!(found.data().get::<u8>("a").expect("a number"), Some(1));
     assert!(testing::secret(&found).matches(&testing::secret(&rotated)));
@@ -181,19 +100,19 @@ async fn a_rotation_whose_answer_was_lost_keeps_the_changes_made_after_it() {
 
 #[tokio::test]
 async fn a_revocation_that_the_store_does_not_know_holds_for_what_is_loaded() {
-    let deaf = Deaf::new();
-    let store = FallbackSessionStore::new(deaf.clone(), &config());
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
     let (unseen, kept) = (of(1), of(1));
-    create(&deaf, &unseen).await;
-    create(&deaf, &kept).await;
-    deaf.refuses.set(true);
+    create(&faulty, &unseen).await;
+    create(&faulty, &kept).await;
+    faulty.refuses.set(true);
     let ended = store.revoke_all(&at(seconds(1)), &UserId::new(1), Some(kept.id()), days(1)).await.expect("kept");
     assert!(ended.is_empty(), "nothing was seen here: {ended:?}");
     assert!(store.load(&at(seconds(2)), unseen.id()).await.expect("up").is_none());
     assert!(store.load(&at(seconds(2)), kept.id()).await.expect("up").is_some());
-    deaf.refuses.set(false);
+    faulty.refuses.set(false);
     assert!(store.load(&at(seconds(3)), unseen.id()).await.expect("up").is_none());
-    assert!(deaf.store.load(&at(seconds(3)), unseen.id()).await.expect("up").is_none(), "told");
+    assert!(faulty.store.load(&at(seconds(3)), unseen.id()).await.expect("up").is_none(), "told");
 }
 
 #[tokio::test]
@@ -280,20 +199,20 @@ async fn count_in(store: &impl SessionStore, id: SessionId) -> Option<u64> {
 
 #[tokio::test]
 async fn an_update_whose_answer_was_lost_is_made_once_and_undoes_no_other() {
-    let deaf = Deaf::new();
-    let store = FallbackSessionStore::new(deaf.clone(), &config());
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
     let record = of(1);
     create(&store, &record).await;
-    deaf.fails.set(true);
+    faulty.fails.set(true);
     let first = counted(&record, &one_more());
     save(&store, &first, &record).await;
     let second = counted(&first, &one_more());
     save(&store, &second, &first).await; // kept here only
-    let stored = deaf.load(&at(seconds(1)), record.id()).await.expect("up").expect("the first was done");
-    save(&deaf.store, &counted(&stored, &one_more()), &stored).await; // by another instance
-    deaf.fails.set(false);
+    let stored = faulty.load(&at(seconds(1)), record.id()).await.expect("up").expect("the first was done");
+    save(&faulty.store, &counted(&stored, &one_more()), &stored).await; // by another instance
+    faulty.fails.set(false);
     assert_eq!(count_in(&store, record.id()).await, Some(3));
-    assert_eq!(count_in(&deaf, record.id()).await, Some(3));
+    assert_eq!(count_in(&faulty, record.id()).await, Some(3));
 }
 
 #[tokio::test]
@@ -378,10 +297,10 @@ async fn a_renewal_in_an_outage_keeps_the_updates_made_in_it() {
 #[tokio::test]
 async fn a_save_that_is_tried_again_counts_once() {
     use tower::{Layer, ServiceExt, service_fn};
-    let deaf = Deaf::new();
-    let sessions = crate::session::Sessions::new(deaf.clone());
+    let faulty = Faulty::new();
+    let sessions = crate::session::Sessions::new(faulty.clone());
     let issued = sessions.issue(1).await.expect("up");
-    let switch = deaf.fails.clone();
+    let switch = faulty.fails.clone();
     let app = sessions.layer().layer(service_fn(move |request: http::Request<()>| {
         let switch = switch.clone();
         async move {
@@ -396,5 +315,22 @@ async fn a_save_that_is_tried_again_counts_once() {
     }));
     let request = http::Request::builder().header("cookie", issued.cookie()).body(()).expect("a request");
     app.oneshot(request).await.expect("up");
-    assert_eq!(count_in(&deaf, issued.id()).await, Some(2));
+    assert_eq!(count_in(&faulty, issued.id()).await, Some(2));
+}
+
+#[tokio::test]
+async fn an_id_that_is_taken_is_not_begun_again_in_an_outage() {
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
+    let (seen, ended) = (of(1), of(1));
+    create(&store, &seen).await;
+    create(&store, &ended).await;
+    assert!(store.delete(&at(seconds(0)), ended.id(), None).await.expect("up"));
+    faulty.fails.set(true);
+    let born = of(2);
+    create(&store, &born).await;
+    for taken in [&seen, &ended, &born] {
+        assert_eq!(store.create(&at(seconds(0)), taken, None).await.expect("known"), Create::Exists);
+    }
+    assert_eq!(store.local().births(), 1);
 }

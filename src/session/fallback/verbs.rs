@@ -63,13 +63,7 @@ impl SessionStore for FallbackSessionStore {
                     this.local().confirm(&record, now);
                     Ok(Create::Created)
                 }
-                Err(error) if error.is_unavailable() && this.keeps_changes() => {
-                    if !this.local().bear(&record, now) {
-                        return Err(error);
-                    }
-                    SessionFallback::Kept.count();
-                    Ok(Create::Created)
-                }
+                Err(error) if error.is_unavailable() && this.keeps_changes() => this.create_local(&record, now, error),
                 other => other,
             }
         })

@@ -1,0 +1,124 @@
+//! The store that tests of the fallback break.
+
+use std::{num::NonZeroU32, sync::Mutex};
+
+use super::*;
+use crate::{
+    clock::ManualClock,
+    session::{Create, MemorySessionStore},
+    store::OutageSwitch,
+};
+
+pub(super) const START: Timestamp = Timestamp::from_micros(1_900_000_000_000_000);
+
+/// A store that does what it is asked to, while its answers are lost on the way, or its sessions.
+#[derive(Clone)]
+pub(super) struct Faulty {
+    pub(super) store: MemorySessionStore,
+    /// Writes are done and answered by an error.
+    pub(super) fails: OutageSwitch,
+    /// Writes are done and never answered.
+    pub(super) hangs: OutageSwitch,
+    /// Revocations are not done.
+    pub(super) refuses: OutageSwitch,
+    /// It says that its data is gone.
+    pub(super) is_emptied: OutageSwitch,
+    /// Missed by the next load or save, and there again after it.
+    away: Arc<Mutex<Option<Record>>>,
+}
+
+impl Faulty {
+    pub(super) fn new() -> Self {
+        Self {
+            store: MemorySessionStore::new(ManualClock::at(START).clock()),
+            fails: OutageSwitch::default(),
+            hangs: OutageSwitch::default(),
+            refuses: OutageSwitch::default(),
+            is_emptied: OutageSwitch::default(),
+            away: Arc::default(),
+        }
+    }
+
+    pub(super) async fn lose(&self, record: &Record) {
+        assert!(self.store.delete(&Cx::new().at(START), record.id(), None).await.expect("memory"));
+    }
+
+    /// Loses it until it was missed once.
+    pub(super) async fn lose_for_a_moment(&self, record: &Record) {
+        self.lose(record).await;
+        *self.away.lock().expect("no panic while held") = Some(record.clone());
+    }
+
+    fn unless_away<T: Send + 'static>(&self, missing: T, verb: StoreFuture<T>) -> StoreFuture<T> {
+        let Some(record) = self.away.lock().expect("no panic while held").take() else { return verb };
+        let store = self.store.clone();
+        StoreFuture::submit(async move {
+            assert_eq!(store.create(&Cx::new().at(START), &record, None).await?, Create::Created);
+            Ok(missing)
+        })
+    }
+
+    fn answer<T: Send + 'static>(&self, done: StoreFuture<T>) -> StoreFuture<T> {
+        if self.hangs.check().is_err() {
+            return StoreFuture::boxed(std::future::pending());
+        }
+        match self.fails.check() {
+            Ok(()) => done,
+            Err(error) => StoreFuture::err(error),
+        }
+    }
+}
+
+impl SessionStore for Faulty {
+    fn now(&self, cx: &Cx) -> Timestamp {
+        self.store.now(cx)
+    }
+    fn load(&self, cx: &Cx, id: SessionId) -> StoreFuture<Option<Record>> {
+        self.unless_away(None, self.store.load(cx, id))
+    }
+    fn create(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
+        self.answer(self.store.create(cx, record, cap))
+    }
+    fn save(&self, cx: &Cx, record: &Record, over: Stamp, cap: Option<NonZeroU32>) -> StoreFuture<Save> {
+        self.unless_away(Save::Gone, self.answer(self.store.save(cx, record, over, cap)))
+    }
+    fn touch(&self, cx: &Cx, id: SessionId, generation: u32) -> StoreFuture<bool> {
+        self.store.touch(cx, id, generation)
+    }
+    fn delete(&self, cx: &Cx, id: SessionId, user: Option<&UserId>) -> StoreFuture<bool> {
+        self.answer(self.store.delete(cx, id, user))
+    }
+    fn logout(
+        &self,
+        cx: &Cx,
+        id: SessionId,
+        secret: &SecretHash,
+        mark: Option<Duration>,
+    ) -> Option<StoreFuture<Option<Record>>> {
+        self.store.logout(cx, id, secret, mark).map(|done| self.answer(done))
+    }
+    fn has_lost_data(&self, _: &Cx) -> StoreFuture<bool> {
+        StoreFuture::ok(self.is_emptied.is_on())
+    }
+    fn list(&self, cx: &Cx, user: &UserId) -> StoreFuture<Vec<Record>> {
+        self.store.list(cx, user)
+    }
+    fn revoke(&self, cx: &Cx, user: &UserId, id: SessionId) -> StoreFuture<bool> {
+        self.answer(self.store.revoke(cx, user, id))
+    }
+    fn revoke_all(
+        &self,
+        cx: &Cx,
+        user: &UserId,
+        except: Option<SessionId>,
+        lasting: Duration,
+    ) -> StoreFuture<Vec<SessionId>> {
+        match self.refuses.check() {
+            Ok(()) => self.store.revoke_all(cx, user, except, lasting),
+            Err(error) => StoreFuture::err(error),
+        }
+    }
+    fn revoke_before(&self, _: &Cx, _: &UserId, _: Timestamp, _: Option<SessionId>, _: Duration) -> StoreFuture<()> {
+        self.refuses.check().map_or_else(StoreFuture::err, StoreFuture::ok)
+    }
+}
