@@ -77,6 +77,11 @@ async fn forward(
     upstream: Uri,
     mut request: Request<Incoming>,
 ) -> Result<Response<Incoming>, Error> {
+    // Over HTTP/2 the host stands in the URI.
+    let host = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, host);
+    }
     let mut parts = uri::Parts::from(upstream);
     parts.path_and_query = request.uri().path_and_query().cloned().or(parts.path_and_query);
     *request.uri_mut() = Uri::from_parts(parts).expect("the upstream's scheme and authority, and a path");
@@ -96,7 +101,9 @@ fn end_to_end(headers: &mut HeaderMap) {
         .flat_map(|line| line.split(',').filter_map(|name| name.trim().parse().ok()))
         .collect();
     let fixed = HOP_BY_HOP.map(HeaderName::from_static);
-    named.iter().chain(&fixed).for_each(|name| while headers.remove(name).is_some() {});
+    for name in named.iter().chain(&fixed) {
+        headers.remove(name);
+    }
     headers.append(header::VIA, HeaderValue::from_static("1.1 towerkeep"));
 }
 
@@ -124,8 +131,8 @@ impl Arguments {
             }
         }
         let upstream: Uri = upstream.with_context(|| format!("--upstream is missing; usage: {USAGE}"))?;
-        if upstream.scheme_str() != Some("http") {
-            bail!("{upstream}: the upstream is reached over plain http");
+        if upstream.scheme_str() != Some("http") || upstream.path() != "/" || upstream.query().is_some() {
+            bail!("{upstream}: give the upstream as http://HOST:PORT, without a path");
         }
         let listen = listen.with_context(|| format!("--listen is missing; usage: {USAGE}"))?;
         Ok(Self { listen, upstream, policy, redis })

@@ -123,6 +123,8 @@ pub(crate) struct Keep {
 
 /// More tags than this on one response are a mistake: it would be checked against all of them on every hit.
 const MAX_TAGS: usize = 64;
+/// Those of the cache and of the partition come beside them.
+const OWN_TAGS: usize = 2;
 
 impl Fill {
     /// The stale response that stands in for a failed handler, if it may; those who wait get it too.
@@ -198,18 +200,21 @@ impl Fill {
         let hint: CacheHint = parts.extensions.remove().unwrap_or_default();
         let now = self.now();
         policy::complete_date(&mut parts.headers, now);
+        // Its own `Vary` takes the place of the stored one, in which what the layer chooses by stands already.
+        if parts.headers.contains_key(VARY) {
+            self.announce_vary(&mut parts.headers);
+        }
         let mut headers = policy::freshened(&stale.headers, &policy::stored_headers(&parts.headers));
         let told_age = parts.headers.get(AGE).cloned();
         told_age.into_iter().for_each(|age| drop(headers.insert(AGE, age)));
-        let decided = self.decide(&hint, stale.status, &headers, now, &Full::new(stale.body.clone()));
+        let tags = stale.tags.and(&hint.tags);
+        let decided = match self.decide(&hint, stale.status, &headers, now, &Full::new(stale.body.clone())) {
+            Ok(_) if tags.iter().count() > MAX_TAGS + OWN_TAGS => Err(Refusal::NoStore),
+            decided => decided,
+        };
         headers.remove(AGE);
-        let span = decided.unwrap_or_default();
-        let entry = Arc::new(self.entry_of(
-            Parts { status: stale.status, headers, tags: stale.tags.clone() },
-            stale.body.clone(),
-            span,
-            now,
-        ));
+        let own = Parts { status: stale.status, headers, tags };
+        let entry = Arc::new(self.entry_of(own, stale.body.clone(), decided.unwrap_or_default(), now));
         let mount = Arc::clone(&self.mount);
         let request = self.request.clone();
         match decided {
@@ -249,10 +254,11 @@ impl Fill {
         if stored.is_none() {
             complete(&shared.background, storing);
         }
-        // Where each request has to ask, none waits for another.
-        shared.mark(&self.place, !entry.is_fresh(entry.stored));
+        // Where each request has to ask, none waits for another, and none is served what another has asked about.
+        let is_for_others = entry.is_fresh(entry.stored);
+        shared.mark(&self.place, !is_for_others);
         if let Some(lead) = self.lead.take() {
-            lead.land(if is_refused { Landing::Gone } else { Landing::Shared(entry, false) });
+            lead.land(if is_refused || !is_for_others { Landing::Gone } else { Landing::Shared(entry, false) });
         }
     }
 

@@ -6,7 +6,7 @@
 //!    nothing. `Set-Cookie`, 429 and rate-limit fields are never stored by the safe profile, [`CachePolicy::shared`].
 //! 3. A hit is one command to Redis and copies no body. `HEAD` and conditional requests are answered from the
 //!    entry, and so is a single range of a stored 200; other ranges are the handler's. A stale response with an `ETag` or
-//!    `Last-Modified` of the handler's is kept a day, and the
+//!    `Last-Modified` of the handler's is kept as long again as it was fresh, ten minutes at least and a day at most, and the
 //!    handler is asked whether it still holds: its 304 renews the entry.
 //! 4. One request at a time fills a URL, others wait up to two seconds for it. The body streams to the client while it
 //!    is kept; over [`max_body`](CacheLayer::max_body) it streams on and is not kept.

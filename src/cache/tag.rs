@@ -88,6 +88,12 @@ impl Tags {
         Self(bytes.freeze())
     }
 
+    /// These tags, and those of `more` that are not among them.
+    pub(crate) fn and<'t>(&self, more: impl IntoIterator<Item = &'t Tag>) -> Self {
+        let new = more.into_iter().filter(|tag| self.iter().all(|known| known != tag.as_str()));
+        Self([&self.0[..], &Self::new(new).0[..]].concat().into())
+    }
+
     /// Each tag's text.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let mut rest = &self.0[..];
@@ -124,6 +130,12 @@ mod tests {
         assert_eq!(read[2], tags[2].as_str());
         assert_eq!(Tags::decode(encoded.as_bytes().clone()), Some(encoded));
         assert_eq!(Tags::decode(Bytes::from_static(b"\x05ab")), None);
+    }
+
+    #[test]
+    fn tags_are_added_once() {
+        let tags = Tags::new(&[Tag::from("a"), Tag::from("b")]).and(&[Tag::from("b"), Tag::from("c")]);
+        assert_eq!(tags.iter().collect::<Vec<_>>(), ["t:a", "t:b", "t:c"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     freshness,
 };
 use crate::{
-    clock::{Timestamp, hours},
+    clock::{Timestamp, hours, minutes},
     outcome::outcomes,
 };
 
@@ -54,8 +54,9 @@ pub(crate) struct Span {
     pub(crate) kept_for: Duration,
 }
 
-/// How long a response with a validator is kept to be asked about.
-const KEPT: Duration = hours(24);
+/// A response with a validator is kept to be asked about as long again as it was fresh, within these bounds.
+const KEPT_AT_LEAST: Duration = minutes(10);
+const KEPT_AT_MOST: Duration = hours(24);
 
 outcomes! {
     /// Why a response is not stored.
@@ -105,7 +106,7 @@ pub(crate) fn decide(
         && !said.proxy_revalidate
         && (terms.is_private || said.s_maxage.is_none());
     let stale_for = said.stale_if_error.or(terms.stale_if_error).filter(|_| may_be_stale).unwrap_or_default();
-    let kept_for = if has_validator { KEPT } else { Duration::ZERO };
+    let kept_for = if has_validator { fresh_for.clamp(KEPT_AT_LEAST, KEPT_AT_MOST) } else { Duration::ZERO };
     Ok(Span { initial_age, fresh_for, stale_for, kept_for })
 }
 

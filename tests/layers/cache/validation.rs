@@ -130,12 +130,82 @@ async fn nobody_is_asked_about_what_was_kept_for_too_long_or_purged() {
     let (world, handler) = (World::new(), Tagged::new("max-age=60"));
     let layer = world.public();
     handler.ask(&layer, get("/")).await;
-    world.clock.advance(minutes(24 * 60 + 1));
+    // Fresh for one minute, and kept for the ten that everything with a validator is kept.
+    world.clock.advance(minutes(11));
     assert_eq!(handler.ask(&layer, get("/")).await.cache(), "towerkeep; fwd=stale; stored");
+    world.clock.advance(minutes(11) - Duration::from_micros(1));
+    assert_eq!(handler.ask(&layer, get("/")).await.cache(), "towerkeep; fwd=stale; fwd-status=304; stored");
     world.clock.advance(minutes(2));
     world.cache.purge_all().await;
     assert_eq!(handler.ask(&layer, get("/")).await.cache(), "towerkeep; fwd=miss; stored");
-    assert_eq!(handler.asked(), [None, None, None]);
+    assert_eq!(handler.asked(), [None, None, Some("\"one\"".to_owned()), None]);
+}
+
+/// A 304 with a `Vary` of its own took away what the layer chooses by, and one plan's response answered another's.
+#[tokio::test]
+async fn a_304_changes_nothing_about_what_the_layer_chooses_by() {
+    let world = World::new();
+    let layer = world.public().vary_on(http::HeaderName::from_static("x-plan"));
+    let tagged: &[(&str, &str)] = &[("etag", "\"a\""), ("vary", "accept")];
+    let not_modified: &[(&str, &str)] = &[(":status", "304"), ("etag", "\"a\""), ("vary", "accept")];
+    world.ask(&layer, with("/", "x-plan", "free"), tagged).await;
+    world.clock.advance(minutes(2));
+    let validated = world.ask(&layer, with("/", "x-plan", "free"), not_modified).await;
+    assert_eq!(validated.cache(), "towerkeep; fwd=stale; fwd-status=304; stored");
+    let vary: Vec<_> = validated.headers.get_all("vary").iter().collect();
+    assert_eq!(vary, ["accept", "x-plan"]);
+    assert!(!world.ask(&layer, with("/", "x-plan", "paid"), tagged).await.is_hit());
+    assert!(world.ask(&layer, with("/", "x-plan", "free"), tagged).await.is_hit());
+}
+
+/// Its tags are those of the response and those that the 304 brings.
+#[tokio::test]
+async fn a_304_may_bring_tags() {
+    let world = World::new();
+    let layer = world.public();
+    let service = |status: StatusCode, tag: &'static str| {
+        layer.layer(service_fn(move |_: Request<()>| {
+            let mut response = Response::new(Full::from("x"));
+            *response.status_mut() = status;
+            response.headers_mut().insert("etag", "\"a\"".parse().expect("a value"));
+            response.extensions_mut().insert(CacheHint::new().tag(tag));
+            async move { Ok::<_, Infallible>(response) }
+        }))
+    };
+    for purged in ["first", "second"] {
+        said(service(StatusCode::OK, "first"), get("/")).await.expect("infallible");
+        world.clock.advance(minutes(2));
+        said(service(StatusCode::NOT_MODIFIED, "second"), get("/")).await.expect("infallible");
+        assert!(world.get(&layer, "/").await.is_hit());
+        world.cache.purge_tags([purged]).await;
+        assert!(!world.get(&layer, "/").await.is_hit(), "{purged}");
+        world.cache.purge_all().await;
+    }
+}
+
+/// What has to be asked about each time was served as stale to those who waited for it, though nothing had failed.
+#[tokio::test(start_paused = true)]
+async fn nobody_gets_what_another_request_was_told_must_be_asked_about() {
+    let world = World::new();
+    let layer = rfc(&world);
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let service = layer.layer(service_fn(move |_: Request<()>| {
+        let call = counted.fetch_add(1, Relaxed) + 1;
+        async move {
+            tokio::time::sleep(seconds(1)).await;
+            let response = Response::builder()
+                .header("etag", "\"a\"")
+                .header("cache-control", "max-age=0, stale-if-error=60")
+                .body(Full::from(format!("call {call}")));
+            Ok::<_, Infallible>(response.expect("a response"))
+        }
+    }));
+    let (first, second) = tokio::join!(said(service.clone(), get("/")), said(service.clone(), get("/")));
+    let (first, second) = (first.expect("infallible"), second.expect("infallible"));
+    assert_eq!(first.cache(), "towerkeep; fwd=miss; stored");
+    assert!(!second.cache().contains("stale-if-error"), "{}", second.cache());
+    assert_eq!((calls.load(Relaxed), &second.body[..]), (2, &b"call 2"[..]));
 }
 
 /// A tag that the cache made for a partition's copy means nothing to the handler.
