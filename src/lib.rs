@@ -34,7 +34,7 @@
 //! |---|---|---|
 //! | [`keep.layer()`](fallback) | budget for Redis, client address, one status per request | the same |
 //! | [`session`] | lazy sessions: nothing is read until a handler asks | sessions seen here stay valid |
-//! | [`rate_limit`] | exact sliding windows and token buckets, several in one trip | a local share, skipped, or denied: per policy |
+//! | [`rate_limit`] | exact sliding windows, token buckets, requests at once; several in one trip | a local share, skipped, or denied: per policy |
 //! | [`cache`] | a shared cache by RFC 9111, purged by tag or user | skipped, the handler answers |
 //!
 //! Beside the layers, with the feature `boards`, handlers call leaderboards, trends, counters, action logs, plain values

@@ -35,7 +35,8 @@ impl Bucket {
 
     /// How many tokens are there, and in how many microseconds there is one more.
     pub(super) fn standing(backlog: u128, policy: &Policy) -> (u32, u64) {
-        let (per, room) = (u128::from(policy.per_micros()), Self::room(policy));
+        // Without a period (concurrency) a token costs nothing.
+        let (per, room) = (u128::from(policy.per_micros()).max(1), Self::room(policy));
         let remaining = u32::try_from(room.saturating_sub(backlog) / per).unwrap_or(u32::MAX);
         let to_next = if backlog == 0 { 0 } else { (backlog - 1) % per + 1 };
         (remaining, Self::micros(to_next, policy))

@@ -31,16 +31,13 @@ impl State {
     pub(super) fn new(policy: &Policy) -> Self {
         match policy.algorithm() {
             Algorithm::SlidingWindow => Self::Log(Log::default()),
-            Algorithm::TokenBucket => Self::Bucket(Bucket::default()),
+            Algorithm::TokenBucket | Algorithm::Concurrency => Self::Bucket(Bucket::default()),
         }
     }
 
     /// Whether this is a state of the policy's algorithm; another one's is worth nothing.
     pub(super) fn fits(&self, policy: &Policy) -> bool {
-        matches!(
-            (self, policy.algorithm()),
-            (Self::Log(_), Algorithm::SlidingWindow) | (Self::Bucket(_), Algorithm::TokenBucket)
-        )
+        matches!(self, Self::Log(_)) == (policy.algorithm() == Algorithm::SlidingWindow)
     }
 
     /// What the state says at `now`. What lies after `now`, because the clock was set back, is made to have happened now.
@@ -152,7 +149,7 @@ impl Reading {
             Self::Log { used, .. } => (used * 1_000).div_ceil(u64::from(policy.limit())),
             Self::Bucket { full_at, rest } => {
                 let backlog = Bucket::backlog(full_at, rest, now, policy);
-                u64::try_from((backlog * 1_000).div_ceil(Bucket::room(policy))).unwrap_or(u64::MAX)
+                u64::try_from((backlog * 1_000).div_ceil(Bucket::room(policy).max(1))).unwrap_or(u64::MAX)
             }
         }
     }

@@ -64,9 +64,9 @@ impl FallbackRateStore {
     }
 
     /// Starts a check that cannot fail; nothing is boxed but what the store itself boxes.
-    pub(super) fn begin(self: &Arc<Self>, cx: Cx, key: KeyValue, policies: Policies, cost: u32) -> Check {
-        let answer = self.inner.check(&cx, &key, &policies, cost);
-        Check { answer, store: Arc::clone(self), cx, key, policies, cost }
+    pub(super) fn begin(self: &Arc<Self>, cx: Cx, key: &KeyValue, policies: Policies, cost: u32) -> Asked {
+        let answer = self.inner.check(&cx, key, &policies, cost);
+        Asked { answer, store: Arc::clone(self), cx, key: key.clone(), policies, cost }
     }
 
     /// Turns what the store answered, or did not, into a verdict.
@@ -183,8 +183,8 @@ impl RateStore for FallbackRateStore {
             return StoreFuture::ok(self.settle(answer, cx, key, policies, cost));
         }
         let policies = policies.iter().copied().collect();
-        let check = Check { answer, store: Arc::new(self.clone()), cx: cx.clone(), key: key.clone(), policies, cost };
-        StoreFuture::boxed(async move { Ok(check.await) })
+        let asked = Asked { answer, store: Arc::new(self.clone()), cx: cx.clone(), key: key.clone(), policies, cost };
+        StoreFuture::boxed(async move { Ok(asked.await) })
     }
 
     fn peek(&self, cx: &Cx, key: &KeyValue, policies: &[Policy]) -> StoreFuture<Verdict> {
@@ -206,8 +206,8 @@ impl RateStore for FallbackRateStore {
     }
 }
 
-/// A check under way; it cannot fail.
-pub(super) struct Check {
+/// A question under way to the store; it cannot fail.
+pub(super) struct Asked {
     answer: StoreFuture<Verdict>,
     store: Arc<FallbackRateStore>,
     cx: Cx,
@@ -216,14 +216,7 @@ pub(super) struct Check {
     cost: u32,
 }
 
-impl Check {
-    /// Who was charged under what.
-    pub(super) fn into_parts(self) -> (KeyValue, Policies) {
-        (self.key, self.policies)
-    }
-}
-
-impl Future for Check {
+impl Future for Asked {
     type Output = Verdict;
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
         let this = self.get_mut();

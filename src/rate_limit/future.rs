@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    Denied, Outcome, Policies, Quota, RateLimits, ResponseBody, Verdict, fallback::Check, handle::tell, headers,
+    Denied, Outcome, Policies, Quota, RateLimits, ResponseBody, Verdict, check::Check, handle::tell, headers,
     layer::Settings,
 };
 use crate::{Cx, KeyValue, StoreFuture, telemetry::warn_once};
@@ -22,7 +22,7 @@ use crate::{Cx, KeyValue, StoreFuture, telemetry::warn_once};
 pin_project! {
     /// The future of [`RateLimitService`](super::RateLimitService).
     ///
-    /// Dropped while the store is asked: the charge stays, the inner service was never called.
+    /// Dropped while the store is asked: the charge stays, the inner service was never called. Slots are given back.
     pub struct ResponseFuture<S, B>
     where
         S: Service<Request<B>>,
@@ -169,7 +169,9 @@ where
 /// Gives back what the response says to, and tells the client how it stands.
 fn leave<R>(settings: &Settings, admission: Option<(Cx, Quota)>, response: Response<R>) -> Response<ResponseBody<R>> {
     let (mut parts, body) = response.into_parts();
+    let mut slots = None;
     if let Some((cx, quota)) = admission {
+        slots = quota.slots();
         if settings.refund_if.as_ref().is_some_and(|refund| refund(&parts)) {
             // Nobody waits for its answer, and a command whose caller is gone may not be sent.
             settings.limits.complete(quota.give_back(&cx));
@@ -177,7 +179,7 @@ fn leave<R>(settings: &Settings, admission: Option<(Cx, Quota)>, response: Respo
         let (decisions, field) = (quota.decisions(), settings.policy_field(quota.decisions()));
         headers::write(&mut parts.headers, settings.headers, decisions, field);
     }
-    Response::from_parts(parts, ResponseBody::inner(body))
+    Response::from_parts(parts, ResponseBody::inner(body, slots))
 }
 
 /// The policies that no outer layer has charged this client under: mounted twice, a policy charges once.

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use http::request::Parts;
 
 use super::{
-    Decision, Denied, FallbackRateStore, Outcome, Policies, Quota, RateLimitLayer, RateStore, Verdict, fallback::Check,
-    registry::Registry,
+    Decision, Denied, FallbackRateStore, Outcome, Policies, Policy, Quota, RateLimitLayer, RateStore, Verdict,
+    check::Check, registry::Registry, slots::SlotTable,
 };
 use crate::{Cx, KeyValue, Result, StoreFuture, background::Background, telemetry::count};
 
@@ -31,6 +31,7 @@ use crate::{Cx, KeyValue, Result, StoreFuture, background::Background, telemetry
 pub struct RateLimits {
     store: Arc<FallbackRateStore>,
     registry: Arc<Registry>,
+    slots: Arc<SlotTable>,
     background: Background,
 }
 
@@ -42,7 +43,12 @@ impl RateLimits {
 
     /// Limits over a fallback that knows how many instances there are.
     pub fn over(store: FallbackRateStore) -> Self {
-        Self { store: Arc::new(store), registry: Arc::default(), background: Background::default() }
+        Self {
+            store: Arc::new(store),
+            registry: Arc::default(),
+            slots: Arc::default(),
+            background: Background::default(),
+        }
     }
 
     /// Puts work that nobody waits for into this queue.
@@ -100,17 +106,25 @@ impl RateLimits {
     /// # Errors
     /// Unavailable, when the store does not answer.
     pub async fn inspect(&self, policies: impl Into<Policies>, key: impl Into<KeyValue>) -> Result<Vec<Decision>> {
-        let policies = self.registry.resolve(policies.into());
-        Ok(self.store.peek(&Cx::new(), &key.into(), &policies).await?.into_decisions())
+        let (policies, key) = (self.registry.resolve(policies.into()), key.into());
+        let counted = policies.counted();
+        let verdict =
+            if counted.is_empty() { Verdict::default() } else { self.store.peek(&Cx::new(), &key, &counted).await? };
+        let mut counted = verdict.into_decisions().into_iter();
+        let look = |policy: &Policy| match policy.is_concurrency() {
+            true => self.slots.look(&key, policy),
+            false => counted.next().unwrap_or_else(|| Decision::new(*policy, Outcome::Uncharged)),
+        };
+        Ok(policies.iter().map(look).collect())
     }
 
-    /// Forgets what the client was charged.
+    /// Forgets what the client was charged; slots of requests under way stay taken.
     ///
     /// # Errors
     /// Unavailable, when the store does not answer; this instance's own count is forgotten all the same.
     pub async fn reset(&self, policies: impl Into<Policies>, key: impl Into<KeyValue>) -> Result<()> {
-        let policies = self.registry.resolve(policies.into());
-        self.store.reset(&Cx::new(), &key.into(), &policies).await
+        let counted = self.registry.resolve(policies.into()).counted();
+        if counted.is_empty() { Ok(()) } else { self.store.reset(&Cx::new(), &key.into(), &counted).await }
     }
 
     /// Checks that no two different policies share a name: call it before listening.
@@ -139,7 +153,7 @@ impl RateLimits {
 
     pub(super) fn begin(&self, cx: Cx, key: KeyValue, policies: Policies, cost: u32) -> Check {
         self.registry.tell();
-        self.store.begin(cx, key, policies, cost)
+        Check::begin(&self.store, &self.slots, cx, key, policies, cost)
     }
 
     /// Counts a verdict.

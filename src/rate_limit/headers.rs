@@ -13,7 +13,8 @@ use crate::error::whole_seconds;
 #[non_exhaustive]
 pub enum LimitHeaders {
     /// `RateLimit-Policy: "general";q=100;w=60` and `RateLimit: "general";r=12;t=7`
-    /// (draft-ietf-httpapi-ratelimit-headers): `r` requests remain, in `t` seconds there are more.
+    /// (draft-ietf-httpapi-ratelimit-headers): `r` requests remain, in `t` seconds there are more. Concurrency is
+    /// `"uploads";q=3;qu="concurrent-requests"` and `"uploads";r=2`.
     #[default]
     Draft,
     /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (seconds), of the policy with least left.
@@ -50,25 +51,39 @@ fn write_draft(headers: &mut HeaderMap, decisions: &[Decision], policies: Option
     }
     let ready = policies.filter(|_| counted().count() == decisions.len()).cloned();
     headers.append(POLICY, ready.unwrap_or_else(|| policy_field(counted().map(Decision::policy))));
-    headers.append(
-        LIMIT,
-        list(counted().map(|decision| {
-            let (name, remaining, reset) = (decision.policy().name(), decision.remaining(), seconds(decision));
-            Item(name, [("r", u64::from(remaining)), ("t", reset)])
-        })),
-    );
+    headers.append(LIMIT, list(counted().map(Item::Standing)));
 }
 
 /// The value of `RateLimit-Policy`, the same for all requests under the same policies.
 pub(super) fn policy_field<'p>(policies: impl Iterator<Item = &'p Policy> + Clone) -> HeaderValue {
-    list(
-        policies
-            .map(|policy| Item(policy.name(), [("q", u64::from(policy.limit())), ("w", whole_seconds(policy.per()))])),
-    )
+    list(policies.map(Item::Policy))
 }
 
-/// One member of a list: a name and its parameters.
-struct Item(&'static str, [(&'static str, u64); 2]);
+/// One member of a list: a policy's name and its parameters.
+enum Item<'a> {
+    Policy(&'a Policy),
+    Standing(&'a Decision),
+}
+
+impl fmt::Display for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(policy) if policy.is_concurrency() => {
+                write!(f, "\"{}\";q={};qu=\"concurrent-requests\"", policy.name(), policy.limit())
+            }
+            Self::Policy(policy) => {
+                write!(f, "\"{}\";q={};w={}", policy.name(), policy.limit(), whole_seconds(policy.per()))
+            }
+            // Nobody knows when a slot is free.
+            Self::Standing(decision) if decision.policy().is_concurrency() => {
+                write!(f, "\"{}\";r={}", decision.policy().name(), decision.remaining())
+            }
+            Self::Standing(decision) => {
+                write!(f, "\"{}\";r={};t={}", decision.policy().name(), decision.remaining(), seconds(decision))
+            }
+        }
+    }
+}
 
 /// Counts what is written.
 struct Length(usize);
@@ -81,7 +96,7 @@ impl fmt::Write for Length {
 }
 
 /// Written twice, because a value of exactly its capacity needs no second allocation.
-fn list(items: impl Iterator<Item = Item> + Clone) -> HeaderValue {
+fn list<'a>(items: impl Iterator<Item = Item<'a>> + Clone) -> HeaderValue {
     let mut length = Length(0);
     write_list(&mut length, items.clone());
     let mut text = String::with_capacity(length.0);
@@ -89,11 +104,11 @@ fn list(items: impl Iterator<Item = Item> + Clone) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("names, digits and punctuation are visible ASCII")
 }
 
-fn write_list(out: &mut impl fmt::Write, items: impl Iterator<Item = Item>) {
-    for (n, Item(name, [(a, first), (b, second)])) in items.enumerate() {
+fn write_list<'a>(out: &mut impl fmt::Write, items: impl Iterator<Item = Item<'a>>) {
+    for (n, item) in items.enumerate() {
         let comma = if n == 0 { "" } else { ", " };
         // Writing to a String, and counting, cannot fail.
-        let _ = write!(out, "{comma}\"{name}\";{a}={first};{b}={second}");
+        let _ = write!(out, "{comma}{item}");
     }
 }
 
@@ -106,7 +121,11 @@ fn write_x(headers: &mut HeaderMap, decisions: &[Decision]) {
     }
     headers.insert(X_LIMIT, HeaderValue::from(decision.policy().limit()));
     headers.insert(X_REMAINING, HeaderValue::from(decision.remaining()));
-    headers.insert(X_RESET, HeaderValue::from(seconds(decision)));
+    if decision.policy().is_concurrency() {
+        headers.remove(X_RESET);
+    } else {
+        headers.insert(X_RESET, HeaderValue::from(seconds(decision)));
+    }
 }
 
 /// Until more remains, rounded up; 0 when all is there.
@@ -134,6 +153,18 @@ mod tests {
         write(&mut headers, LimitHeaders::Draft, &[decision("general", 12), decision("search", 3)], None);
         assert_eq!(headers["ratelimit-policy"], "\"general\";q=100;w=60, \"search\";q=100;w=60");
         assert_eq!(headers["ratelimit"], "\"general\";r=12;t=7, \"search\";r=3;t=7");
+    }
+
+    #[test]
+    fn concurrency_has_a_unit_and_no_time() {
+        let policy = Policy::concurrency("uploads", 3);
+        let decision = Decision::new(policy, Outcome::Admitted).with_remaining(2);
+        let mut headers = HeaderMap::new();
+        write(&mut headers, LimitHeaders::Draft, std::slice::from_ref(&decision), None);
+        assert_eq!(headers["ratelimit-policy"], "\"uploads\";q=3;qu=\"concurrent-requests\"");
+        assert_eq!(headers["ratelimit"], "\"uploads\";r=2");
+        write(&mut headers, LimitHeaders::XRateLimit, &[decision], None);
+        assert!(headers["x-ratelimit-remaining"] == "2" && !headers.contains_key("x-ratelimit-reset"));
     }
 
     #[test]

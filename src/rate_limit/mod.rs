@@ -9,7 +9,8 @@
 //! 3. The client is its IP address unless [`by`](RateLimitLayer::by) says otherwise. Behind a proxy the address must
 //!    come from [`TrustedProxies`](crate::client_ip::TrustedProxies), or all clients share the proxy's limit.
 //! 4. The same policy mounted twice, around the whole application and again at a route, charges a request once.
-//! 5. A sliding window admits at most its limit in any span of its period; a token bucket at most its capacity plus
+//! 5. [`Policy::concurrency`] holds how many requests of a client are under way at once, in each instance.
+//! 6. A sliding window admits at most its limit in any span of its period; a token bucket at most its capacity plus
 //!    its rate. When a Redis replica takes over, the writes that had not reached it are lost.
 //!
 //! # When Redis is down
@@ -38,6 +39,7 @@
 
 mod body;
 mod bucket;
+mod check;
 mod decide;
 mod denied;
 #[cfg(feature = "redis")]
@@ -55,6 +57,7 @@ mod quota;
 mod redis;
 mod registry;
 mod service;
+mod slots;
 mod store;
 mod table;
 mod verdict;

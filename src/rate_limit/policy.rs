@@ -9,7 +9,8 @@ use crate::{Error, Result, outcome::outcomes};
 /// 1. [`sliding_window`](Policy::sliding_window) admits at most `limit` in any span of `per`: in (t - per, t] for every t.
 /// 2. [`token_bucket`](Policy::token_bucket) admits at most its capacity plus `limit` for each `per` that passes,
 ///    evenly refilled.
-/// 3. A policy is known by its name. The same policy mounted twice charges a request once; two different policies of
+/// 3. [`concurrency`](Policy::concurrency) admits as long as fewer than `limit` requests of the client are under way.
+/// 4. A policy is known by its name. The same policy mounted twice charges a request once; two different policies of
 ///    one name are a mistake, which [`RateLimits::verify`](super::RateLimits::verify) reports.
 ///
 /// Impossible figures in a constant do not compile:
@@ -42,6 +43,8 @@ pub struct Policy {
 pub(super) enum Algorithm {
     SlidingWindow,
     TokenBucket,
+    /// Has slots instead of a period; [`RateLimits`](super::RateLimits) keeps them, no store sees them.
+    Concurrency,
 }
 
 outcomes! {
@@ -72,7 +75,7 @@ impl Policy {
     /// When the figures are impossible: at compile time in a constant. `name` is 1 to 32 of a-z, 0-9, `_` and `-`,
     /// `limit` at least 1, `per` between a millisecond and 366 days.
     pub const fn sliding_window(name: &'static str, limit: u32, per: Duration) -> Self {
-        Self::new(name, Algorithm::SlidingWindow, limit, per).checked()
+        Self::new(name, Algorithm::SlidingWindow, limit, micros(per)).checked()
     }
 
     /// A bucket of `limit` tokens that refills evenly, `limit` tokens in each `per`; a request takes one.
@@ -80,13 +83,40 @@ impl Policy {
     /// # Panics
     /// As [`sliding_window`](Policy::sliding_window).
     pub const fn token_bucket(name: &'static str, limit: u32, per: Duration) -> Self {
-        Self::new(name, Algorithm::TokenBucket, limit, per).checked()
+        Self::new(name, Algorithm::TokenBucket, limit, micros(per)).checked()
+    }
+
+    /// At most `limit` requests of one client under way at once, in this instance.
+    ///
+    /// 1. A request takes one slot whatever it costs, and none where its cost is 0. It is back when the response's body
+    ///    has ended or is dropped, and every clone of the request's [`Quota`](super::Quota) with it: move the quota into
+    ///    the task of a WebSocket to hold the slot as long as that.
+    /// 2. Slots are taken before anything is counted: a refused request costs no trip, and charges nothing.
+    /// 3. A refusal has no `Retry-After`, because nobody knows when a slot is free.
+    /// 4. Each instance has slots of its own, in an outage too: `on_outage` says nothing here.
+    ///
+    /// # Panics
+    /// When `limit` is 0, or the name no name; at compile time in a constant.
+    ///
+    /// ```
+    /// use towerkeep::{clock::Clock, rate_limit::{MemoryRateStore, Policy, RateLimits}};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// const EXPORTS: Policy = Policy::concurrency("exports", 1);
+    /// let limits = RateLimits::new(MemoryRateStore::new(Clock::system()));
+    /// let running = limits.check(EXPORTS, "alice").await.unwrap();
+    /// assert!(limits.check(EXPORTS, "alice").await.is_err());
+    /// drop(running);
+    /// assert!(limits.check(EXPORTS, "alice").await.is_ok());
+    /// # }
+    /// ```
+    pub const fn concurrency(name: &'static str, limit: u32) -> Self {
+        Self::new(name, Algorithm::Concurrency, limit, 0).checked()
     }
 
     /// Lets the bucket hold `tokens`, however many refill it. Defaults to the limit.
     ///
     /// # Panics
-    /// When `tokens` is 0, takes over 366 days to refill, or the policy is a sliding window, which has no bursts.
+    /// When `tokens` is 0, takes over 366 days to refill, or the policy is no token bucket: others have no bursts.
     #[must_use]
     pub const fn burst(mut self, tokens: u32) -> Self {
         self.burst = Some(tokens);
@@ -100,12 +130,13 @@ impl Policy {
         self
     }
 
-    /// The same policy with other figures, as they come from configuration; a burst that was set stays.
+    /// The same policy with other figures, as they come from configuration; a burst that was set stays. Concurrency has
+    /// no period and ignores `per`.
     ///
     /// # Errors
     /// Invalid, naming the policy and what is impossible about the figures.
     pub fn with_limit(mut self, limit: u32, per: Duration) -> Result<Self> {
-        (self.limit, self.per) = (limit, micros(per));
+        (self.limit, self.per) = (limit, if self.is_concurrency() { 0 } else { micros(per) });
         match self.fault() {
             None => Ok(self),
             Some(fault) => Err(Error::invalid(format!("policy {:?}: {fault}", self.name))),
@@ -122,7 +153,7 @@ impl Policy {
         self.limit
     }
 
-    /// The period.
+    /// The period; zero for concurrency, which has none.
     pub const fn per(&self) -> Duration {
         Duration::from_micros(self.per)
     }
@@ -144,6 +175,10 @@ impl Policy {
         self.algorithm
     }
 
+    pub(super) const fn is_concurrency(&self) -> bool {
+        matches!(self.algorithm, Algorithm::Concurrency)
+    }
+
     /// The period in microseconds.
     pub(super) const fn per_micros(&self) -> u64 {
         self.per
@@ -162,8 +197,8 @@ impl Policy {
         self
     }
 
-    const fn new(name: &'static str, algorithm: Algorithm, limit: u32, per: Duration) -> Self {
-        Self { name, algorithm, limit, burst: None, per: micros(per), on_outage: LimitOutage::LocalShare }
+    const fn new(name: &'static str, algorithm: Algorithm, limit: u32, per: u64) -> Self {
+        Self { name, algorithm, limit, burst: None, per, on_outage: LimitOutage::LocalShare }
     }
 
     const fn checked(self) -> Self {
@@ -180,18 +215,28 @@ impl Policy {
         if self.limit == 0 {
             return Some("the limit is 0; nothing would ever pass");
         }
-        if self.per < SHORTEST {
-            return Some("the period is under a millisecond");
+        match self.period_fault() {
+            Some(fault) => Some(fault),
+            None => self.burst_fault(),
         }
-        if self.per > LONGEST {
-            return Some("the period is over 366 days");
+    }
+
+    const fn period_fault(&self) -> Option<&'static str> {
+        if self.is_concurrency() {
+            None
+        } else if self.per < SHORTEST {
+            Some("the period is under a millisecond")
+        } else if self.per > LONGEST {
+            Some("the period is over 366 days")
+        } else {
+            None
         }
-        self.burst_fault()
     }
 
     const fn burst_fault(&self) -> Option<&'static str> {
         match (self.algorithm, self.burst) {
             (Algorithm::SlidingWindow, Some(_)) => Some("a sliding window has no burst; use a token bucket"),
+            (Algorithm::Concurrency, Some(_)) => Some("concurrency has no burst; its limit is all there is"),
             (_, Some(0)) => Some("the burst is 0; nothing would ever pass"),
             (_, Some(burst)) if burst as u128 * self.per as u128 > LONGEST as u128 * self.limit as u128 => {
                 Some("the burst takes over 366 days to refill")
@@ -221,7 +266,11 @@ const fn micros(duration: Duration) -> u64 {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?} of {} per {:?}", self.name, self.algorithm, self.limit, self.per())?;
+        write!(f, "{}: {:?} of {}", self.name, self.algorithm, self.limit)?;
+        if self.is_concurrency() {
+            return Ok(());
+        }
+        write!(f, " per {:?}", self.per())?;
         if let Some(burst) = self.burst {
             write!(f, ", burst {burst}")?;
         }
@@ -245,6 +294,17 @@ enum Repr {
     /// The usual case needs no allocation.
     One(Policy),
     Many(Arc<[Policy]>),
+}
+
+impl Policies {
+    /// Those that a store counts.
+    pub(super) fn counted(&self) -> Self {
+        self.iter().copied().filter(|policy| !policy.is_concurrency()).collect()
+    }
+
+    pub(super) fn has_concurrency(&self) -> bool {
+        self.iter().any(Policy::is_concurrency)
+    }
 }
 
 impl Deref for Policies {
@@ -307,6 +367,15 @@ mod tests {
     #[should_panic(expected = "name is 1 to 32")]
     fn names_are_fit_for_keys_and_headers() {
         let _ = Policy::sliding_window("General \"quoted\"", 5, seconds(1));
+    }
+
+    #[test]
+    fn concurrency_has_no_period() {
+        const UPLOADS: Policy = Policy::concurrency("uploads", 3);
+        assert_eq!((UPLOADS.limit(), UPLOADS.capacity(), UPLOADS.per()), (3, 3, Duration::ZERO));
+        assert_eq!(UPLOADS.with_limit(5, minutes(1)).expect("possible"), Policy::concurrency("uploads", 5));
+        assert!(UPLOADS.with_limit(0, Duration::ZERO).is_err());
+        assert_eq!(format!("{UPLOADS:?}"), "uploads: Concurrency of 3");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{Decision, Denied, Policies, Policy, RateLimits, RateStore, Verdict, fallback::Check};
+use super::{Decision, Denied, Policies, Policy, RateLimits, RateStore, Verdict, check::Check, slots::Slots};
 use crate::{Cx, KeyValue, StoreFuture};
 
 /// An admission: what is left, more to charge, and the way to give it back.
@@ -17,7 +17,8 @@ use crate::{Cx, KeyValue, StoreFuture};
 ///    that counted, and 500 where no layer is mounted.
 /// 2. A request that nobody counts (skipped, a disabled layer, passed in shadow mode, an outage under
 ///    [`Skip`](super::LimitOutage::Skip)) has a quota too: `u32::MAX` remain, and charging it does nothing.
-/// 3. Clones are the same admission.
+/// 3. Clones are the same admission; the slots of a [`concurrency`](Policy::concurrency) policy are taken until the last
+///    one is dropped.
 #[derive(Clone)]
 pub struct Quota(Option<Arc<Admission>>);
 
@@ -29,13 +30,14 @@ struct Admission {
     is_refunded: AtomicBool,
     /// What an outer layer admitted, so that the same policy is not charged again.
     outer: Option<Quota>,
+    slots: Option<Arc<Slots>>,
 }
 
 impl Quota {
     pub(super) fn new(limits: &RateLimits, check: Check, verdict: Verdict, outer: Option<Self>) -> Self {
-        let (key, policies) = check.into_parts();
+        let (key, policies, slots) = check.into_parts();
         let (limits, decisions, is_refunded) = (limits.clone(), verdict.into_decisions(), AtomicBool::new(false));
-        Self(Some(Arc::new(Admission { limits, key, policies, decisions, is_refunded, outer })))
+        Self(Some(Arc::new(Admission { limits, key, policies, decisions, is_refunded, outer, slots })))
     }
 
     /// The quota of a request that nobody counts.
@@ -58,14 +60,18 @@ impl Quota {
         self.0.as_ref().map_or(&[], |admission| &admission.decisions)
     }
 
-    /// Charges `cost` more to the same client under the same policies, once it is known what a request costs.
+    /// Charges `cost` more to the same client under the same policies, once it is known what a request costs. Concurrency
+    /// has nothing to charge.
     ///
     /// # Errors
     /// [`Denied`], when there is not that much left; nothing is charged then.
     pub async fn charge(&self, cost: u32) -> Result<Self, Denied> {
-        match &self.0 {
-            Some(admission) => admission.limits.charge(admission.policies.clone(), admission.key.clone(), cost).await,
-            None => Ok(self.clone()),
+        let Some(admission) = &self.0 else { return Ok(self.clone()) };
+        let counted = admission.policies.counted();
+        if counted.is_empty() {
+            Ok(self.clone())
+        } else {
+            admission.limits.charge(counted, admission.key.clone(), cost).await
         }
     }
 
@@ -84,6 +90,11 @@ impl Quota {
         let mut names = admission.policies.iter().map(Policy::name);
         let is_own = admission.limits.is(limits) && admission.key == *key && names.any(|name| name == policy);
         is_own || admission.outer.as_ref().is_some_and(|outer| outer.covers(limits, key, policy))
+    }
+
+    /// What the response's body keeps until it ends.
+    pub(super) fn slots(&self) -> Option<Arc<Slots>> {
+        self.0.as_ref()?.slots.clone()
     }
 
     /// Starts the refund, once; it must be seen through.

@@ -66,7 +66,7 @@ fn asked(call: ScriptCall, policy: &Policy, cost: u32) -> ScriptCall {
             let call = call.arg("w").int(policy.limit());
             call.int(policy.per_micros()).int(policy.grain()).int(0).int(0)
         }
-        Algorithm::TokenBucket => {
+        Algorithm::TokenBucket | Algorithm::Concurrency => {
             let (price, rest) = Bucket::split(Bucket::price(policy, cost), policy);
             let (room, room_rest) = Bucket::split(Bucket::room(policy), policy);
             call.arg("b").int(policy.limit()).int(price).int(rest).int(room).int(room_rest)
@@ -82,7 +82,7 @@ fn given_back(call: ScriptCall, charge: &Charge) -> ScriptCall {
             let call = call.arg("w").int(policy.limit()).int(policy.per_micros()).int(policy.grain());
             call.int(charge.at.as_micros()).int(charge.cost)
         }
-        Algorithm::TokenBucket => {
+        Algorithm::TokenBucket | Algorithm::Concurrency => {
             let (price, rest) = Bucket::split(Bucket::price(policy, charge.cost), policy);
             call.arg("b").int(policy.limit()).int(price).int(rest).int(0).int(0)
         }
@@ -119,7 +119,7 @@ impl Answer {
 fn reading(policy: &Policy, three: &[u64]) -> Reading {
     match policy.algorithm() {
         Algorithm::SlidingWindow => Reading::Log { used: three[0], oldest: three[1], room: three[2] },
-        Algorithm::TokenBucket => Reading::Bucket { full_at: three[0], rest: three[1] },
+        Algorithm::TokenBucket | Algorithm::Concurrency => Reading::Bucket { full_at: three[0], rest: three[1] },
     }
 }
 

@@ -13,7 +13,9 @@ use crate::{Cx, KeyValue, StoreFuture};
 /// 2. A denied request is not an error: it is a [`Verdict`]. Nor is a value that cannot be read: it heals, and the
 ///    client begins anew.
 /// 3. An error means that nobody knows; [`FallbackRateStore`](super::FallbackRateStore) then asks each policy what to do.
-/// 4. Every verb is under way when it returns, whether or not its answer is awaited.
+/// 4. A [`concurrency`](Policy::concurrency) policy is no store's business: `RateLimits` keeps its slots. A store that is
+///    handed one all the same admits.
+/// 5. Every verb is under way when it returns, whether or not its answer is awaited.
 pub trait RateStore: Send + Sync + 'static {
     /// Charges `cost` to all `policies` of the client `key`, if all of them admit it.
     ///

@@ -1,5 +1,6 @@
 //! The rate limit layer's own rules, through mocked services.
 
+mod concurrency;
 mod counters;
 mod grpc;
 mod routes;
