@@ -58,6 +58,12 @@ impl Error {
         Self { kind, message: message.into(), retry_after: None, source: None }
     }
 
+    /// The same error for another one who waits for the same answer; the cause stays with the first.
+    #[cfg(all(feature = "redis", feature = "rate-limit"))]
+    pub(crate) fn again(&self) -> Self {
+        Self { kind: self.kind, message: self.message.clone(), retry_after: self.retry_after, source: None }
+    }
+
     /// Keeps `source` as the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

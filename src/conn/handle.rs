@@ -104,6 +104,12 @@ impl Redis {
         self.shared.server_time.now()
     }
 
+    /// Whether the operation of this request has less time than others.
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn shortens(&self, cx: &Cx) -> bool {
+        cx.allowance(self.shared.config.deadline) < self.shared.config.deadline
+    }
+
     /// Has `script` loaded on every later connection. A store calls it when it is made.
     pub(crate) fn register(&self, script: &'static Script) {
         self.shared.register(script);

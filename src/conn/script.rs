@@ -59,4 +59,12 @@ impl ScriptCall {
     pub(crate) fn int(self, number: impl Into<i128>) -> Self {
         self.arg(number.into().to_string())
     }
+
+    /// The keys and arguments of `other` after these.
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn append(mut self, mut other: Self) -> Self {
+        self.keys.append(&mut other.keys);
+        self.args.append(&mut other.args);
+        self
+    }
 }

@@ -1,17 +1,18 @@
--- Decides several policies of one client together: all admit and are charged, or nothing is.
+-- Decides one or more checks, each of several policies of one client: all admit and are charged, or nothing is. Checks
+-- of one call are decided one after the other, each by what those before it left.
 -- The same decisions as `decide.rs`; what it means for the client is worked out there, from what is returned.
--- KEYS: one for each policy.
--- ARGV: cost, then for each policy six:
+-- KEYS: one for each policy of each check.
+-- ARGV: for each check its cost and how many policies it has (at least 1), then for each policy six:
 --   a window: 'w', limit, per (us), grain (us), 0, 0
 --   a bucket: 'b', limit, price of the cost and room of the bucket, each as whole us and a rest in parts of limit
 -- Stored: a window is a ZSET, 'w1:{total}' at -1 and for each entry '{time}:{count}' (or '{time}' for one) at its time;
 --   a bucket is a string, when it is full again, '{us}' or '{us}:{rest}'. Anything else is replaced.
--- Reply: now, whether all was charged, how many values were replaced, then for each policy three:
+-- Reply: now, how many values were replaced, then for each check whether all was charged, and for each policy three:
 --   a window: used, time of its oldest entry, time of the entry that must leave first (0: none)
 --   a bucket: full at (us), rest, 0
 -- Cost: O(log n) with n <= 121; a window takes 2 commands to read and 3 to charge, a bucket 1 and 1. Every key has a TTL.
 local MAX = 512
-local cost = tonumber(ARGV[1])
+local cost
 local healed = 0
 
 local function heal(key)
@@ -174,26 +175,45 @@ local function admits(policy, state)
   return missing < policy[5] or (missing == policy[5] and rest <= policy[6])
 end
 
-local policies, states, admitted = {}, {}, 1
-for i, key in ipairs(KEYS) do
-  local at = 1 + (i - 1) * 6
-  local policy = { is_window = ARGV[at + 1] == 'w', limit = tonumber(ARGV[at + 2]) }
-  for n = 3, 6 do policy[n] = tonumber(ARGV[at + n]) end
-  policies[i] = policy
-  states[i] = policy.is_window and read_window(key, policy) or read_bucket(key, policy)
-  if not admits(policy, states[i]) then admitted = 0 end
+local function read_policy(at)
+  local policy = { is_window = ARGV[at] == 'w', limit = tonumber(ARGV[at + 1]) }
+  for n = 3, 6 do policy[n] = tonumber(ARGV[at + n - 1]) end
+  return policy
 end
 
-local reply = { now, admitted, 0 }
-for i, key in ipairs(KEYS) do
-  local policy, state = policies[i], states[i]
+local function charge(key, policy, state)
   if policy.is_window then
-    if admitted == 1 and cost > 0 then charge_window(key, policy, state) end
-    reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = state.used, state.oldest, state.room
+    charge_window(key, policy, state)
   else
-    if admitted == 1 and cost > 0 then store_bucket(key, taken(policy, state)) end
-    reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = state.full_at, state.rest, 0
+    store_bucket(key, taken(policy, state))
   end
 end
-reply[3] = healed
+
+-- One check: its policies' arguments begin `at`, its keys after the first `skipped`.
+local function check(reply, at, skipped, count)
+  local policies, states, admitted = {}, {}, 1
+  for i = 1, count do
+    local key, policy = KEYS[skipped + i], read_policy(at + (i - 1) * 6)
+    policies[i] = policy
+    states[i] = policy.is_window and read_window(key, policy) or read_bucket(key, policy)
+    if not admits(policy, states[i]) then admitted = 0 end
+  end
+  reply[#reply + 1] = admitted
+  for i, state in ipairs(states) do
+    if admitted == 1 and cost > 0 then charge(KEYS[skipped + i], policies[i], state) end
+    local is_window = policies[i].is_window
+    reply[#reply + 1] = is_window and state.used or state.full_at
+    reply[#reply + 1] = is_window and state.oldest or state.rest
+    reply[#reply + 1] = is_window and state.room or 0
+  end
+end
+
+local reply, at, skipped = { now, 0 }, 1, 0
+while skipped < #KEYS do
+  cost = tonumber(ARGV[at])
+  local count = tonumber(ARGV[at + 1])
+  check(reply, at + 2, skipped, count)
+  at, skipped = at + 2 + count * 6, skipped + count
+end
+reply[2] = healed
 return reply

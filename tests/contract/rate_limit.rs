@@ -3,12 +3,13 @@
 mod deploys;
 mod on_a_real_server;
 mod outages;
+mod together;
 
 use std::{sync::Arc, time::Duration};
 
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use towerkeep::{
-    Cx, KeyValue,
+    Cx, KeyValue, StoreFuture,
     clock::{Clock, ManualClock, Timestamp, minutes, seconds},
     conn::{Redis, RedisConfig},
     rate_limit::{
