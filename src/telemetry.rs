@@ -28,6 +28,7 @@ pub(crate) fn count<const N: usize>(_: &'static str, _: [(&'static str, &'static
 #[cfg(feature = "metrics")]
 mod series {
     use std::{
+        cell::RefCell,
         collections::HashMap,
         sync::{LazyLock, PoisonError, RwLock},
     };
@@ -39,7 +40,35 @@ mod series {
 
     static KNOWN: LazyLock<RwLock<Known>> = LazyLock::new(RwLock::default);
 
-    pub(super) fn key(name: &'static str, labels: &Labels) -> &'static Key {
+    /// The series that a thread counted lately, by where their texts lie: the usual count needs no lock and no hash.
+    const RECENT: usize = 32;
+
+    thread_local! {
+        static LATELY: RefCell<[Option<(Place, &'static Key)>; RECENT]> = const { RefCell::new([None; RECENT]) };
+    }
+
+    /// Where name and label values lie. The same place is the same text, because all live as long as the process; the
+    /// same text elsewhere is only looked up.
+    type Place = (*const str, [Option<*const str>; 2]);
+
+    fn place<const N: usize>(name: &'static str, labels: &[(&'static str, &'static str); N]) -> Place {
+        const { assert!(N <= 2, "a place has room for two labels") };
+        (name, std::array::from_fn(|n| labels.get(n).map(|(_, value)| std::ptr::from_ref(*value))))
+    }
+
+    pub(super) fn key<const N: usize>(name: &'static str, labels: &[(&'static str, &'static str); N]) -> &'static Key {
+        let place = place(name, labels);
+        let sum = place.1.iter().flatten().fold(place.0.addr(), |sum, text| sum.wrapping_mul(31) ^ text.addr());
+        LATELY.with_borrow_mut(|lately| {
+            let slot = &mut lately[(sum ^ (sum >> 5)) % RECENT];
+            match slot {
+                Some((known, key)) if *known == place => key,
+                _ => slot.insert((place, look_up(name, labels))).1,
+            }
+        })
+    }
+
+    fn look_up(name: &'static str, labels: &Labels) -> &'static Key {
         let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
         let found = known.get(name).and_then(|series| series.iter().find(|(own, _)| **own == *labels));
         if let Some((_, key)) = found {

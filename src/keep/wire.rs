@@ -27,8 +27,7 @@ pub(super) fn limits(backend: &Backend, clock: &Clock, background: &Background) 
     use crate::rate_limit::{FallbackRateStore, MemoryRateStore, RateLimits};
     let store = match backend {
         Backend::Memory(switch) => {
-            let store = MemoryRateStore::new(clock.clone()).outage(switch.clone());
-            FallbackRateStore::new(store, || 1)
+            FallbackRateStore::in_memory(MemoryRateStore::new(clock.clone()).outage(switch.clone()))
         }
         #[cfg(feature = "redis")]
         Backend::Redis(redis) => {
@@ -36,7 +35,7 @@ pub(super) fn limits(backend: &Backend, clock: &Clock, background: &Background) 
             FallbackRateStore::new(store, move || handle.instances())
         }
     };
-    RateLimits::over(store.clock(clock.clone())).background(background.clone())
+    RateLimits::with_background(store.clock(clock.clone()), background.clone())
 }
 
 #[cfg(feature = "cache")]

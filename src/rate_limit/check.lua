@@ -42,8 +42,9 @@ local function entry(at, count)
   return count == 1 and text or string.format('%s:%.0f', text, count)
 end
 
+-- Milliseconds; small enough that Redis writes the number whole.
 local function ttl(us)
-  return string.format('%.0f', math.ceil(us / 1000) + 1000)
+  return math.ceil(us / 1000) + 1000
 end
 
 -- At most so many entries from..to by time, and their sum; nothing when one is not ours.
@@ -114,7 +115,7 @@ local function load_window(key, policy)
   if not gone or left > total or (left == total) ~= (oldest == nil) then return nil end
   local window = { used = total - left, oldest = oldest or 0, room = 0, stale = gone, newest = oldest and newest }
   window.stale[#gone + 1] = head[1]
-  local over = window.used + cost - policy.limit
+  local over = window.used + cost - policy[2]
   if over > 0 and oldest then window.room = room(key, floor, over) end
   return window
 end
@@ -144,12 +145,12 @@ local function store_bucket(key, full_at, rest)
 end
 
 local function read_bucket(key, policy)
-  local limit, room, room_rest = policy.limit, policy[5], policy[6]
+  local limit, room, room_rest = policy[2], policy[5], policy[6]
   local value = read('GET', key)
   if value == nil then heal(key) end
   if not value then return { full_at = now, rest = 0 } end
-  local full_at, rest = number(string.match(value, '^%d+')), 0
-  if not string.match(value, '^%d+$') then rest = number(string.match(value, '^%d+:(%d+)$')) end
+  local whole, colon, part = string.match(value, '^(%d+)(:?)(%d*)$')
+  local full_at, rest = number(whole), colon == '' and 0 or number(part)
   if not full_at or not rest then heal(key) return { full_at = now, rest = 0 } end
   if rest >= limit then full_at, rest = full_at + 1, 0 end
   if full_at < now then return { full_at = now, rest = 0 } end
@@ -164,25 +165,25 @@ end
 -- When the bucket is full again once the cost is taken.
 local function taken(policy, bucket)
   local full_at, rest = bucket.full_at + policy[3], bucket.rest + policy[4]
-  if rest >= policy.limit then full_at, rest = full_at + 1, rest - policy.limit end
+  if rest >= policy[2] then full_at, rest = full_at + 1, rest - policy[2] end
   return full_at, rest
 end
 
 local function admits(policy, state)
-  if policy.is_window then return cost == 0 or state.used + cost <= policy.limit end
+  if policy[1] then return cost == 0 or state.used + cost <= policy[2] end
   local full_at, rest = taken(policy, state)
   local missing = full_at - now
   return missing < policy[5] or (missing == policy[5] and rest <= policy[6])
 end
 
+-- { whether it is a window, limit, then as they stand in ARGV }: made at once, because a table that grows costs more.
 local function read_policy(at)
-  local policy = { is_window = ARGV[at] == 'w', limit = tonumber(ARGV[at + 1]) }
-  for n = 3, 6 do policy[n] = tonumber(ARGV[at + n - 1]) end
-  return policy
+  local limit, a, b = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  return { ARGV[at] == 'w', limit, a, b, tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]) }
 end
 
 local function charge(key, policy, state)
-  if policy.is_window then
+  if policy[1] then
     charge_window(key, policy, state)
   else
     store_bucket(key, taken(policy, state))
@@ -195,13 +196,13 @@ local function check(reply, at, skipped, count)
   for i = 1, count do
     local key, policy = KEYS[skipped + i], read_policy(at + (i - 1) * 6)
     policies[i] = policy
-    states[i] = policy.is_window and read_window(key, policy) or read_bucket(key, policy)
+    states[i] = policy[1] and read_window(key, policy) or read_bucket(key, policy)
     if not admits(policy, states[i]) then admitted = 0 end
   end
   reply[#reply + 1] = admitted
   for i, state in ipairs(states) do
     if admitted == 1 and cost > 0 then charge(KEYS[skipped + i], policies[i], state) end
-    local is_window = policies[i].is_window
+    local is_window = policies[i][1]
     reply[#reply + 1] = is_window and state.used or state.full_at
     reply[#reply + 1] = is_window and state.oldest or state.rest
     reply[#reply + 1] = is_window and state.room or 0

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Decision, FallbackRateStore, Outcome, Policies, Policy, Verdict,
-    fallback::Asked,
+    fallback::Counted,
     slots::{SlotTable, Slots},
 };
 use crate::{Cx, KeyValue};
@@ -17,8 +17,7 @@ use crate::{Cx, KeyValue};
 pub(super) struct Check {
     policies: Policies,
     key: KeyValue,
-    /// Nothing where no policy is counted, or a slot is refused.
-    asked: Option<Asked>,
+    counted: Counted,
     slots: TakenSlots,
 }
 
@@ -40,14 +39,24 @@ impl Check {
         cost: u32,
     ) -> Self {
         if !policies.has_concurrency() {
-            let asked = Some(store.begin(cx, &key, policies.clone(), cost));
-            return Self { policies, key, asked, slots: TakenSlots::None };
+            let counted = store.begin(cx, &key, &policies, cost);
+            return Self { policies, key, counted, slots: TakenSlots::None };
         }
         let slots = if cost == 0 { TakenSlots::None } else { TakenSlots::take(table, &key, &policies) };
-        let counted = policies.counted();
-        let is_asked = !counted.is_empty() && !matches!(slots, TakenSlots::Refused(_));
-        let asked = is_asked.then(|| store.begin(cx, &key, counted, cost));
-        Self { policies, key, asked, slots }
+        let asked = policies.counted();
+        // No policy is counted, or a slot is refused: nothing to ask.
+        let counted = match slots {
+            TakenSlots::None | TakenSlots::Held(_) if !asked.is_empty() => store.begin(cx, &key, &asked, cost),
+            _ => Counted::Known(Verdict::default()),
+        };
+        Self { policies, key, counted, slots }
+    }
+
+    /// The verdict, if it is known already.
+    pub(super) fn take_ready(&mut self) -> Option<Verdict> {
+        let Counted::Known(verdict) = &mut self.counted else { return None };
+        let counted = std::mem::take(verdict);
+        Some(self.merge(counted))
     }
 
     /// Who was charged under what, and what holds the slots.
@@ -94,9 +103,9 @@ impl Future for Check {
     type Output = Verdict;
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
         let this = self.get_mut();
-        let counted = match &mut this.asked {
-            Some(asked) => ready!(Pin::new(asked).poll(cx)),
-            None => Verdict::default(),
+        let counted = match &mut this.counted {
+            Counted::Known(verdict) => std::mem::take(verdict),
+            Counted::Asked(asked) => ready!(Pin::new(asked).poll(cx)),
         };
         Poll::Ready(this.merge(counted))
     }

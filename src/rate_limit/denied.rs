@@ -21,7 +21,7 @@ const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#
 
 impl Denied {
     pub(super) fn new(verdict: Verdict) -> Self {
-        Self(verdict.into_decisions())
+        Self(verdict.into_decisions().into_vec())
     }
 
     /// When the same request has room under all policies; nothing where waiting does not help.

@@ -45,6 +45,8 @@ use crate::{Cx, Error, KeyValue, Result, StoreFuture, clock::Clock};
 pub struct FallbackRateStore {
     inner: Arc<dyn RateStore>,
     local: MemoryRateStore,
+    /// Whether `local` is `inner` itself, which has counted already what it admitted.
+    is_one: bool,
     instances: Arc<dyn Fn() -> u32 + Send + Sync>,
     log: Arc<OutageLog>,
 }
@@ -53,20 +55,38 @@ impl FallbackRateStore {
     /// Falls back from `inner`; `instances` tells how many share the limits, this one included.
     pub fn new(inner: impl RateStore, instances: impl Fn() -> u32 + Send + Sync + 'static) -> Self {
         let local = MemoryRateStore::new(Clock::system());
-        Self { inner: Arc::new(inner), local, instances: Arc::new(instances), log: Arc::default() }
+        Self { inner: Arc::new(inner), local, is_one: false, instances: Arc::new(instances), log: Arc::default() }
     }
 
-    /// Counts by `clock` during outages. Defaults to the system's.
+    /// Falls back from a store of this process to itself: a forced outage goes on with its counts, and nothing is
+    /// counted twice.
+    pub fn in_memory(store: MemoryRateStore) -> Self {
+        Self { local: store.clone(), is_one: true, ..Self::new(store, || 1) }
+    }
+
+    /// Counts by `clock` during outages. Defaults to the system's; a store in memory keeps its own.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.local = MemoryRateStore::new(clock);
+        if !self.is_one {
+            self.local = MemoryRateStore::new(clock);
+        }
         self
     }
 
     /// Starts a check that cannot fail; nothing is boxed but what the store itself boxes.
-    pub(super) fn begin(self: &Arc<Self>, cx: Cx, key: &KeyValue, policies: Policies, cost: u32) -> Asked {
-        let answer = self.inner.check(&cx, key, &policies, cost);
-        Asked { answer, store: Arc::clone(self), cx, key: key.clone(), policies, cost }
+    pub(super) fn begin(self: &Arc<Self>, cx: Cx, key: &KeyValue, policies: &Policies, cost: u32) -> Counted {
+        let mut answer = self.inner.check(&cx, key, policies, cost);
+        match answer.take_ready() {
+            Some(answer) => Counted::Known(self.settle(answer, &cx, key, policies, cost)),
+            None => Counted::Asked(Asked {
+                answer,
+                store: Arc::clone(self),
+                cx,
+                key: key.clone(),
+                policies: policies.clone(),
+                cost,
+            }),
+        }
     }
 
     /// Turns what the store answered, or did not, into a verdict.
@@ -75,7 +95,9 @@ impl FallbackRateStore {
             Ok(verdict) => {
                 if verdict.is_admitted() {
                     self.log.up();
-                    self.count_along(cx, key, policies, cost);
+                    if !self.is_one {
+                        self.count_along(cx, key, policies, cost);
+                    }
                 }
                 verdict
             }
@@ -111,9 +133,10 @@ impl FallbackRateStore {
         policy.share((self.instances)())
     }
 
-    /// Gives back what the store charged, and what was counted along.
+    /// Gives back what was counted along, and what this instance charged alone.
     fn refund_local(&self, cx: &Cx, key: &KeyValue, charges: &[Charge]) {
-        let shares = charges.iter().map(|charge| (self.share(&charge.policy), charge.cost));
+        let own = charges.iter().filter(|charge| !self.is_one || charge.is_local);
+        let shares = own.map(|charge| (self.share(&charge.policy), charge.cost));
         self.local.refund_now(cx, key, shares.map(|(share, cost)| (share, fit(&share, cost), None)));
     }
 }
@@ -204,6 +227,12 @@ impl RateStore for FallbackRateStore {
         self.local.reset_now(key, policies);
         self.inner.reset(cx, key, policies)
     }
+}
+
+/// What the store said at once, or is still asked.
+pub(super) enum Counted {
+    Known(Verdict),
+    Asked(Asked),
 }
 
 /// A question under way to the store; it cannot fail.

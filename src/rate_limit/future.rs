@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    ops::ControlFlow::{self, Break, Continue},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -39,6 +38,7 @@ pin_project! {
         Keying { key: StoreFuture<Option<KeyValue>>, held: Option<Held<S, B>> },
         Checking { check: Option<Check>, held: Option<Held<S, B>> },
         Serving { #[pin] future: F, admission: Option<(Cx, Quota)> },
+        Refused { response: Option<Response<Bytes>> },
     }
 }
 
@@ -70,14 +70,11 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
+    /// Goes as far as it can at once: where key and verdict are known already, to the inner service's call.
     pub(super) fn new(settings: Arc<Settings>, inner: S, request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
         let held = Held { inner, parts, body };
-        let state = if settings.passes(&held.parts) {
-            held.pass()
-        } else {
-            State::Keying { key: settings.key.resolve(&held.parts), held: Some(held) }
-        };
+        let state = if settings.passes(&held.parts) { held.pass() } else { find(&settings, held) };
         Self { state, settings }
     }
 }
@@ -99,10 +96,10 @@ where
                 StateProj::Checking { check, held } => {
                     // Cancellation point: dropped here, the charge stays and nothing was served.
                     let verdict = ready!(Pin::new(check.as_mut().expect(ONCE)).poll(cx));
-                    match enter(this.settings, check.take().expect(ONCE), verdict, held.take().expect(ONCE)) {
-                        Continue(next) => next,
-                        Break(refusal) => return Poll::Ready(Ok(refusal.map(ResponseBody::full))),
-                    }
+                    enter(this.settings, check.take().expect(ONCE), verdict, held.take().expect(ONCE))
+                }
+                StateProj::Refused { response } => {
+                    return Poll::Ready(Ok(response.take().expect(ONCE).map(ResponseBody::full)));
                 }
                 StateProj::Serving { future, admission } => {
                     let response = ready!(future.poll(cx))?;
@@ -117,6 +114,18 @@ where
 /// A state is left once, and polling again after the end is the caller's mistake.
 const ONCE: &str = "polled again after completion";
 
+/// Finds out whom to count.
+fn find<S, B>(settings: &Settings, held: Held<S, B>) -> State<S, B, S::Future>
+where
+    S: Service<Request<B>>,
+{
+    let mut key = settings.key.resolve(&held.parts);
+    match key.take_ready() {
+        Some(key) => begin(settings, key.ok().flatten(), held),
+        None => State::Keying { key, held: Some(held) },
+    }
+}
+
 /// Asks the store, unless an outer layer has charged the same client under all of these policies already.
 fn begin<S, B>(settings: &Settings, key: Option<KeyValue>, held: Held<S, B>) -> State<S, B, S::Future>
 where
@@ -128,7 +137,11 @@ where
         return held.pass();
     }
     let (cx, cost) = (Cx::of(&held.parts.extensions), settings.cost(&held.parts));
-    State::Checking { check: Some(settings.limits.begin(cx, key, policies, cost)), held: Some(held) }
+    let mut check = settings.limits.begin(cx, key, policies, cost);
+    match check.take_ready() {
+        Some(verdict) => enter(settings, check, verdict, held),
+        None => State::Checking { check: Some(check), held: Some(held) },
+    }
 }
 
 /// The one bucket of all requests without a key.
@@ -141,29 +154,24 @@ fn nobody() -> KeyValue {
 }
 
 /// Calls the inner service, or makes the response of a refusal.
-fn enter<S, B>(
-    settings: &Settings,
-    check: Check,
-    verdict: Verdict,
-    mut held: Held<S, B>,
-) -> ControlFlow<Response<Bytes>, State<S, B, S::Future>>
+fn enter<S, B>(settings: &Settings, check: Check, verdict: Verdict, mut held: Held<S, B>) -> State<S, B, S::Future>
 where
     S: Service<Request<B>>,
 {
     if !verdict.is_admitted() && settings.is_shadow {
         let refused = verdict.decisions().iter().filter(|decision| !decision.outcome().admits());
         refused.for_each(|decision| tell(decision.policy().name(), Outcome::Shadowed));
-        return Continue(held.pass());
+        return held.pass();
     }
     settings.limits.tell(&verdict);
     if !verdict.is_admitted() {
-        return Break(settings.refuse(&Denied::new(verdict), &held.parts));
+        return State::Refused { response: Some(settings.refuse(&Denied::new(verdict), &held.parts)) };
     }
     let cx = Cx::of(&held.parts.extensions);
     let outer = held.parts.extensions.remove::<Quota>();
     let quota = Quota::new(&settings.limits, check, verdict, outer);
     held.parts.extensions.insert(quota.clone());
-    Continue(held.serve(Some((cx, quota))))
+    held.serve(Some((cx, quota)))
 }
 
 /// Gives back what the response says to, and tells the client how it stands.
@@ -197,6 +205,7 @@ where
             State::Keying { .. } => "ResponseFuture(keying)",
             State::Checking { .. } => "ResponseFuture(checking)",
             State::Serving { .. } => "ResponseFuture(serving)",
+            State::Refused { .. } => "ResponseFuture(refused)",
         })
     }
 }

@@ -28,9 +28,11 @@ use crate::{Cx, KeyValue, Result, StoreFuture, background::Background, telemetry
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct RateLimits {
+pub struct RateLimits(Arc<Shared>);
+
+struct Shared {
     store: Arc<FallbackRateStore>,
-    registry: Arc<Registry>,
+    registry: Registry,
     slots: Arc<SlotTable>,
     background: Background,
 }
@@ -43,23 +45,18 @@ impl RateLimits {
 
     /// Limits over a fallback that knows how many instances there are.
     pub fn over(store: FallbackRateStore) -> Self {
-        Self {
-            store: Arc::new(store),
-            registry: Arc::default(),
-            slots: Arc::default(),
-            background: Background::default(),
-        }
+        Self::with_background(store, Background::default())
     }
 
-    /// Puts work that nobody waits for into this queue.
-    pub(crate) fn background(mut self, background: Background) -> Self {
-        self.background = background;
-        self
+    /// As [`over`](Self::over); puts work that nobody waits for into this queue.
+    pub(crate) fn with_background(store: FallbackRateStore, background: Background) -> Self {
+        let (store, registry, slots) = (Arc::new(store), Registry::default(), Arc::default());
+        Self(Arc::new(Shared { store, registry, slots, background }))
     }
 
     /// Sees a refund through that nobody waits for.
     pub(super) fn complete(&self, refund: StoreFuture<()>) {
-        self.background.push(async move {
+        self.0.background.push(async move {
             if let Err(error) = refund.await {
                 tracing::debug!(%error, "a refund was lost");
             }
@@ -68,7 +65,7 @@ impl RateLimits {
 
     /// A layer that holds requests to `policies`, by the client's IP address.
     pub fn layer(&self, policies: impl Into<Policies>) -> RateLimitLayer {
-        RateLimitLayer::fixed(self.clone(), self.registry.resolve(policies.into()))
+        RateLimitLayer::fixed(self.clone(), self.0.registry.resolve(policies.into()))
     }
 
     /// A layer that asks for each request which policies hold: plans, tenants, methods.
@@ -98,7 +95,7 @@ impl RateLimits {
     /// # Errors
     /// [`Denied`], when a policy is over its limit, or refuses because its store does not answer.
     pub async fn check(&self, policies: impl Into<Policies>, key: impl Into<KeyValue>) -> Result<Quota, Denied> {
-        self.charge(self.registry.resolve(policies.into()), key.into(), 1).await
+        self.charge(self.0.registry.resolve(policies.into()), key.into(), 1).await
     }
 
     /// How the client stands, charging nothing.
@@ -106,13 +103,13 @@ impl RateLimits {
     /// # Errors
     /// Unavailable, when the store does not answer.
     pub async fn inspect(&self, policies: impl Into<Policies>, key: impl Into<KeyValue>) -> Result<Vec<Decision>> {
-        let (policies, key) = (self.registry.resolve(policies.into()), key.into());
+        let (policies, key) = (self.0.registry.resolve(policies.into()), key.into());
         let counted = policies.counted();
         let verdict =
-            if counted.is_empty() { Verdict::default() } else { self.store.peek(&Cx::new(), &key, &counted).await? };
+            if counted.is_empty() { Verdict::default() } else { self.0.store.peek(&Cx::new(), &key, &counted).await? };
         let mut counted = verdict.into_decisions().into_iter();
         let look = |policy: &Policy| match policy.is_concurrency() {
-            true => self.slots.look(&key, policy),
+            true => self.0.slots.look(&key, policy),
             false => counted.next().unwrap_or_else(|| Decision::new(*policy, Outcome::Uncharged)),
         };
         Ok(policies.iter().map(look).collect())
@@ -123,8 +120,8 @@ impl RateLimits {
     /// # Errors
     /// Unavailable, when the store does not answer; this instance's own count is forgotten all the same.
     pub async fn reset(&self, policies: impl Into<Policies>, key: impl Into<KeyValue>) -> Result<()> {
-        let counted = self.registry.resolve(policies.into()).counted();
-        if counted.is_empty() { Ok(()) } else { self.store.reset(&Cx::new(), &key.into(), &counted).await }
+        let counted = self.0.registry.resolve(policies.into()).counted();
+        if counted.is_empty() { Ok(()) } else { self.0.store.reset(&Cx::new(), &key.into(), &counted).await }
     }
 
     /// Checks that no two different policies share a name: call it before listening.
@@ -134,7 +131,7 @@ impl RateLimits {
     /// # Errors
     /// Invalid, naming the policies.
     pub fn verify(&self) -> Result<()> {
-        self.registry.verify()
+        self.0.registry.verify()
     }
 
     pub(super) async fn charge(&self, policies: Policies, key: KeyValue, cost: u32) -> Result<Quota, Denied> {
@@ -148,12 +145,12 @@ impl RateLimits {
     }
 
     pub(super) fn resolve(&self, policies: Policies) -> Policies {
-        self.registry.resolve(policies)
+        self.0.registry.resolve(policies)
     }
 
     pub(super) fn begin(&self, cx: Cx, key: KeyValue, policies: Policies, cost: u32) -> Check {
-        self.registry.tell();
-        Check::begin(&self.store, &self.slots, cx, key, policies, cost)
+        self.0.registry.tell();
+        Check::begin(&self.0.store, &self.0.slots, cx, key, policies, cost)
     }
 
     /// Counts a verdict.
@@ -164,12 +161,12 @@ impl RateLimits {
     }
 
     pub(super) fn store(&self) -> &FallbackRateStore {
-        &self.store
+        &self.0.store
     }
 
     /// Tells handles apart: what one charged says nothing about another.
     pub(super) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.registry, &other.registry)
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -179,6 +176,6 @@ pub(super) fn tell(policy: &'static str, outcome: Outcome) {
 
 impl fmt::Debug for RateLimits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimits").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("RateLimits").field("store", &self.0.store).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,5 @@
 //! The fields that tell a client how it stands.
 
-use std::fmt;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -65,33 +63,57 @@ enum Item<'a> {
     Standing(&'a Decision),
 }
 
-impl fmt::Display for Item<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Item<'_> {
+    fn write(&self, text: &mut impl Write) {
         match self {
-            Self::Policy(policy) if policy.is_concurrency() => {
-                write!(f, "\"{}\";q={};qu=\"concurrent-requests\"", policy.name(), policy.limit())
-            }
             Self::Policy(policy) => {
-                write!(f, "\"{}\";q={};w={}", policy.name(), policy.limit(), whole_seconds(policy.per()))
-            }
-            // Nobody knows when a slot is free.
-            Self::Standing(decision) if decision.policy().is_concurrency() => {
-                write!(f, "\"{}\";r={}", decision.policy().name(), decision.remaining())
+                name(text, policy);
+                parameter(text, b";q=", u64::from(policy.limit()));
+                if policy.is_concurrency() {
+                    text.write(b";qu=\"concurrent-requests\"");
+                } else {
+                    parameter(text, b";w=", whole_seconds(policy.per()));
+                }
             }
             Self::Standing(decision) => {
-                write!(f, "\"{}\";r={};t={}", decision.policy().name(), decision.remaining(), seconds(decision))
+                name(text, decision.policy());
+                parameter(text, b";r=", u64::from(decision.remaining()));
+                // Nobody knows when a slot is free.
+                if !decision.policy().is_concurrency() {
+                    parameter(text, b";t=", seconds(decision));
+                }
             }
         }
     }
 }
 
+fn name(text: &mut impl Write, policy: &Policy) {
+    text.write(b"\"");
+    text.write(policy.name().as_bytes());
+    text.write(b"\"");
+}
+
+fn parameter(text: &mut impl Write, name: &[u8], number: u64) {
+    text.write(name);
+    text.write(itoa::Buffer::new().format(number).as_bytes());
+}
+
+trait Write {
+    fn write(&mut self, text: &[u8]);
+}
+
 /// Counts what is written.
 struct Length(usize);
 
-impl fmt::Write for Length {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Write for Length {
+    fn write(&mut self, text: &[u8]) {
         self.0 += text.len();
-        Ok(())
+    }
+}
+
+impl Write for Vec<u8> {
+    fn write(&mut self, text: &[u8]) {
+        self.extend_from_slice(text);
     }
 }
 
@@ -99,16 +121,17 @@ impl fmt::Write for Length {
 fn list<'a>(items: impl Iterator<Item = Item<'a>> + Clone) -> HeaderValue {
     let mut length = Length(0);
     write_list(&mut length, items.clone());
-    let mut text = String::with_capacity(length.0);
+    let mut text = Vec::with_capacity(length.0);
     write_list(&mut text, items);
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("names, digits and punctuation are visible ASCII")
 }
 
-fn write_list<'a>(out: &mut impl fmt::Write, items: impl Iterator<Item = Item<'a>>) {
+fn write_list<'a>(text: &mut impl Write, items: impl Iterator<Item = Item<'a>>) {
     for (n, item) in items.enumerate() {
-        let comma = if n == 0 { "" } else { ", " };
-        // Writing to a String, and counting, cannot fail.
-        let _ = write!(out, "{comma}{item}");
+        if n > 0 {
+            text.write(b", ");
+        }
+        item.write(text);
     }
 }
 

@@ -6,7 +6,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Charge, Policy, RateStore, Verdict, decide::State, table::Table};
+use super::{
+    Charge, Policy, RateStore, Verdict,
+    decide::State,
+    table::{Hashed, Table},
+};
 use crate::{Cx, KeyValue, Result, StoreFuture, clock::Clock, store::OutageSwitch};
 
 /// Counts in this process: for one instance, for tests, and for what an outage leaves.
@@ -82,7 +86,7 @@ impl MemoryRateStore {
         if policies.is_empty() {
             return Verdict::default();
         }
-        let now = self.now(cx);
+        let (now, key) = (self.now(cx), &self.hashed(key));
         let mut table = self.table(key);
         let states = table.states(key, now, self.per_shard());
         // Read twice, which gives the same: the first time to know whether all admit.
@@ -97,7 +101,7 @@ impl MemoryRateStore {
     }
 
     pub(super) fn peek_now(&self, cx: &Cx, key: &KeyValue, policies: &[Policy]) -> Verdict {
-        let now = self.now(cx);
+        let (now, key) = (self.now(cx), &self.hashed(key));
         let mut table = self.table(key);
         let states = table.get(key);
         let look = |policy: &Policy| {
@@ -114,7 +118,7 @@ impl MemoryRateStore {
         if policies.peek().is_none() {
             return;
         }
-        let now = self.now(cx);
+        let (now, key) = (self.now(cx), &self.hashed(key));
         let mut table = self.table(key);
         let states = table.states(key, now, self.per_shard());
         policies.for_each(|(policy, cost)| states.of(&policy).record(now, &policy, cost));
@@ -127,13 +131,14 @@ impl MemoryRateStore {
         key: &KeyValue,
         charges: impl Iterator<Item = (Policy, u32, Option<u64>)>,
     ) {
-        let now = self.now(cx);
+        let (now, key) = (self.now(cx), &self.hashed(key));
         let mut table = self.table(key);
         let Some(states) = table.get(key) else { return };
         charges.for_each(|(policy, cost, at)| states.of(&policy).refund(now, &policy, cost, at));
     }
 
     pub(super) fn reset_now(&self, key: &KeyValue, policies: &[Policy]) {
+        let key = &self.hashed(key);
         if let Some(states) = self.table(key).get(key) {
             policies.iter().for_each(|policy| states.remove(policy));
         }
@@ -147,10 +152,13 @@ impl MemoryRateStore {
         self.max_clients.div_ceil(SHARDS).max(1)
     }
 
-    fn table(&self, key: &KeyValue) -> MutexGuard<'_, Table> {
-        // The remainder is under 16.
-        let shard = self.hasher.hash_one(key) % SHARDS as u64;
-        lock(&self.shards[shard as usize])
+    fn hashed(&self, key: &KeyValue) -> Hashed {
+        Hashed { hash: self.hasher.hash_one(key), key: key.clone() }
+    }
+
+    fn table(&self, key: &Hashed) -> MutexGuard<'_, Table> {
+        // Bits that the table itself does not use: its places are by the lowest ones, its tags by the highest seven.
+        lock(&self.shards[(key.hash >> 52) as usize % SHARDS])
     }
 
     fn up<T>(&self, answer: impl FnOnce() -> T) -> StoreFuture<T> {

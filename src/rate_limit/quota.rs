@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use super::{Decision, Denied, Policies, Policy, RateLimits, RateStore, Verdict, check::Check, slots::Slots};
+use super::{
+    Decision, Denied, Policies, Policy, RateLimits, RateStore, Verdict, check::Check, slots::Slots, verdict::Decisions,
+};
 use crate::{Cx, KeyValue, StoreFuture};
 
 /// An admission: what is left, more to charge, and the way to give it back.
@@ -26,7 +28,7 @@ struct Admission {
     limits: RateLimits,
     key: KeyValue,
     policies: Policies,
-    decisions: Vec<Decision>,
+    decisions: Decisions,
     is_refunded: AtomicBool,
     /// What an outer layer admitted, so that the same policy is not charged again.
     outer: Option<Quota>,

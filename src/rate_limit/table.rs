@@ -1,6 +1,9 @@
 //! A bounded table of clients that forgets idle ones first, and full ones last.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hash, Hasher},
+};
 
 use super::{Policy, decide::State};
 use crate::KeyValue;
@@ -11,14 +14,45 @@ const COMPARE: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Table {
-    index: HashMap<KeyValue, usize>,
+    index: HashMap<Hashed, usize, BuildHasherDefault<AsItIs>>,
     slots: Vec<Slot>,
     /// Where the next sweep begins.
     hand: usize,
 }
 
+/// A client with the hash of its key, which is made once for shard and table.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Hashed {
+    pub(super) hash: u64,
+    pub(super) key: KeyValue,
+}
+
+impl Hash for Hashed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes the hash that a [`Hashed`] has.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a Hashed writes one u64");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 struct Slot {
-    key: KeyValue,
+    key: Hashed,
     states: States,
 }
 
@@ -65,12 +99,12 @@ impl States {
 }
 
 impl Table {
-    pub(super) fn get(&mut self, key: &KeyValue) -> Option<&mut States> {
+    pub(super) fn get(&mut self, key: &Hashed) -> Option<&mut States> {
         self.index.get(key).map(|&place| &mut self.slots[place].states)
     }
 
     /// The client's states; for a new client of a full table the emptiest of a few others is forgotten.
-    pub(super) fn states(&mut self, key: &KeyValue, now: u64, max: usize) -> &mut States {
+    pub(super) fn states(&mut self, key: &Hashed, now: u64, max: usize) -> &mut States {
         let place = match self.index.get(key) {
             Some(&place) => place,
             None => self.insert(key, now, max),
@@ -78,7 +112,7 @@ impl Table {
         &mut self.slots[place].states
     }
 
-    fn insert(&mut self, key: &KeyValue, now: u64, max: usize) -> usize {
+    fn insert(&mut self, key: &Hashed, now: u64, max: usize) -> usize {
         for _ in 0..SWEEP {
             if let Some(place) = self.next().filter(|&place| self.slots[place].states.fill(now) == 0) {
                 self.forget(place);
@@ -120,8 +154,14 @@ mod tests {
 
     const POLICY: Policy = Policy::sliding_window("p", 4, seconds(1));
 
+    fn hashed(key: &str) -> Hashed {
+        let mut hasher = std::hash::DefaultHasher::new();
+        key.hash(&mut hasher);
+        Hashed { hash: hasher.finish(), key: key.into() }
+    }
+
     fn charge(table: &mut Table, key: &str, cost: u32) {
-        let states = table.states(&KeyValue::from(key), 1_000, 64);
+        let states = table.states(&hashed(key), 1_000, 64);
         states.of(&POLICY).charge(1_000, &POLICY, cost);
     }
 
@@ -144,7 +184,7 @@ mod tests {
         for n in 0..10_000 {
             charge(&mut table, &n.to_string(), 1);
         }
-        assert!((0..8).all(|n| table.index.contains_key(&KeyValue::from(format!("full-{n}")))));
+        assert!((0..8).all(|n| table.index.contains_key(&hashed(&format!("full-{n}")))));
     }
 
     #[test]
@@ -154,12 +194,9 @@ mod tests {
             charge(&mut table, &n.to_string(), 4);
         }
         for n in 0..100 {
-            table
-                .states(&KeyValue::from(format!("late-{n}")), 9_000_000, 256)
-                .of(&POLICY)
-                .charge(9_000_000, &POLICY, 1);
+            table.states(&hashed(&format!("late-{n}")), 9_000_000, 256).of(&POLICY).charge(9_000_000, &POLICY, 1);
         }
-        let idle = table.slots.iter().filter(|slot| !slot.key.as_str().contains("late")).count();
+        let idle = table.slots.iter().filter(|slot| !slot.key.key.as_str().contains("late")).count();
         assert_eq!((idle, table.len()), (0, 100));
     }
 }

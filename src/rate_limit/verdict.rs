@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::Policy;
 use crate::{clock::Timestamp, outcome::outcomes};
 
@@ -146,7 +148,10 @@ pub struct Charge {
 
 /// The decisions of one call, in the order of its policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict(Vec<Decision>);
+pub struct Verdict(Decisions);
+
+/// Most checks ask one policy, and need no allocation for what it says.
+pub(super) type Decisions = SmallVec<[Decision; 1]>;
 
 impl Verdict {
     /// Whether all policies let the request pass.
@@ -159,7 +164,7 @@ impl Verdict {
         &self.0
     }
 
-    pub(super) fn into_decisions(self) -> Vec<Decision> {
+    pub(super) fn into_decisions(self) -> Decisions {
         self.0
     }
 }
