@@ -1,6 +1,7 @@
 //! The contract of [`RateStore`], held by memory, Redis and the fallback around either.
 
 mod deploys;
+mod hostile;
 mod on_a_real_server;
 mod outages;
 mod together;

@@ -15,6 +15,7 @@ use towerkeep::{PeerAddr, prelude::*, rate_limit::LimitOutage, session::SessionC
 const GENERAL: Policy = Policy::sliding_window("general", 100, minutes(1));
 const FIVE: Policy = Policy::sliding_window("five", 5, minutes(1));
 const TWO: Policy = Policy::sliding_window("two", 2, minutes(1));
+const PLENTY: Policy = Policy::sliding_window("plenty", 100_000, minutes(10));
 const STRICT: Policy = Policy::token_bucket("strict", 10, minutes(10)).on_outage(LimitOutage::Deny);
 const OPEN: Policy = Policy::sliding_window("open", 5, minutes(1)).on_outage(LimitOutage::Skip);
 
@@ -37,6 +38,7 @@ pub(crate) fn app(keep: &Keep) -> Router {
         .route("/purge", post(purge))
         .route("/limited", get(async || "ok").layer(limits.layer(GENERAL)))
         .route("/five", get(async || "ok").layer(limits.layer(FIVE)))
+        .route("/plenty", get(async || "ok").layer(limits.layer(PLENTY)))
         .route("/refunded", get(async || "ok").layer(limits.layer(TWO).refund_if(|_| true)))
         .route("/strict", get(async || "ok").layer(limits.layer(STRICT)))
         .route("/open", get(async || "ok").layer(limits.layer(OPEN)))

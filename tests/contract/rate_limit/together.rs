@@ -9,6 +9,7 @@ use super::*;
 
 const HOURLY: Policy = Policy::sliding_window("hourly", 4, minutes(60));
 const COARSE: Policy = Policy::sliding_window("coarse", 200, minutes(60));
+const LOGIN: Policy = Policy::sliding_window("login", 5, minutes(5));
 const SLOW: Policy = Policy::token_bucket("slow", 5, minutes(60));
 
 fn now(store: &RedisRateStore, key: &str, policies: &[Policy], cost: u32) -> StoreFuture<Verdict> {
@@ -92,6 +93,34 @@ async fn five_hundred_at_once_over_four_instances_admit_exactly_the_limit() {
     let outcomes: Vec<_> = tasks.join_all().await.iter().flat_map(outcomes).collect();
     let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     assert_eq!((count(Outcome::Admitted), count(Outcome::Denied)), (10, 490));
+}
+
+/// Guesses are charged before the password is looked at: guessing in parallel gains nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_wrong_passwords_at_once_are_tried_five_times() {
+    let server = RedisServer::start();
+    let limits = RateLimits::new(RedisRateStore::new(&patient(&server).await));
+    let attempt = async |limits: RateLimits, password: &'static str| {
+        let Ok(attempt) = limits.check(LOGIN, ("203.0.113.7".parse::<std::net::IpAddr>().expect("one"), "ann")).await
+        else {
+            return "refused";
+        };
+        tokio::task::yield_now().await; // the password is hashed
+        if password == "right" {
+            attempt.refund().await;
+            return "in";
+        }
+        "tried"
+    };
+    for _ in 0..20 {
+        assert_eq!(attempt(limits.clone(), "right").await, "in", "who knows the password is never refused");
+    }
+    let guesses: Vec<_> = (0..100).map(|_| tokio::spawn(attempt(limits.clone(), "wrong"))).collect();
+    let mut tried = 0;
+    for guess in guesses {
+        tried += u32::from(guess.await.expect("no panic") == "tried");
+    }
+    assert_eq!(tried, 5);
 }
 
 #[tokio::test]
