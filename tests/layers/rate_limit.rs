@@ -4,6 +4,7 @@ mod concurrency;
 mod counters;
 mod grpc;
 mod routes;
+mod tonic;
 
 use std::{
     convert::Infallible,
