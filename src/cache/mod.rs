@@ -3,7 +3,8 @@
 //! 1. **Sharing is the constructor**: [`ResponseCache::public`], [`per_user`](ResponseCache::per_user),
 //!    [`per`](ResponseCache::per). There is no default that could show one user another's response.
 //! 2. What the handler says in `Cache-Control` or `Expires` wins; [`ttl`](CacheLayer::ttl) is for responses that say
-//!    nothing. `Set-Cookie`, 429 and rate-limit fields are never stored by the safe profile, [`CachePolicy::shared`].
+//!    nothing. `CDN-Cache-Control` (RFC 9213), which speaks to caches like this one alone, hides both; it is passed on.
+//!    `Set-Cookie`, 429 and rate-limit fields are never stored by the safe profile, [`CachePolicy::shared`].
 //! 3. A hit is one command to Redis and copies no body. `HEAD` and conditional requests are answered from the
 //!    entry, and so is a single range of a stored 200; other ranges are the handler's. A stale response with an `ETag` or
 //!    `Last-Modified` of the handler's is kept as long again as it was fresh, ten minutes at least and a day at most, and the

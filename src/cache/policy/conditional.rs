@@ -10,8 +10,9 @@ use http::{
 
 use super::{directives::list, freshness::date};
 
-/// What a 304 carries of the stored response (RFC 9110, 15.4.5).
-const KEPT: [HeaderName; 6] = [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY];
+/// What a 304 carries of the stored response (RFC 9110, 15.4.5; what is for other caches by RFC 9213).
+const KEPT: [HeaderName; 7] =
+    [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY, super::targeted::CDN_CACHE_CONTROL];
 
 /// Whether the handler named this state of the resource, so that it can be asked about it.
 pub(crate) fn has_validator(response: &HeaderMap) -> bool {

@@ -90,7 +90,7 @@ pub(crate) fn decide(
     headers: &HeaderMap,
     now: Timestamp,
 ) -> Result<Span, Refusal> {
-    let said = Directives::of(headers);
+    let said = Directives::of_response(headers);
     refuse(terms, asked, status, headers, &said)?;
     let initial_age = freshness::initial_age(headers, now);
     let lifetime = lifetime(terms, status, headers, &said, now).filter(|_| !said.no_cache).unwrap_or_default();

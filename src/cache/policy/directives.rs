@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header::CACHE_CONTROL};
 
-/// What all lines of `Cache-Control` say together.
+use super::targeted;
+
+/// What all lines of `Cache-Control`, or of the field in its place, say together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directives {
     pub(crate) present: bool,
+    /// They stand in a field for caches like ours, beside which `Cache-Control` and `Expires` say nothing.
+    pub(crate) targeted: bool,
     pub(crate) no_store: bool,
     pub(crate) no_cache: bool,
     pub(crate) private: bool,
@@ -23,9 +27,14 @@ pub(crate) struct Directives {
 }
 
 /// A larger number is this one: "infinity" (RFC 9111, 1.2.2).
-const MAX_SECONDS: u64 = 1 << 31;
+pub(super) const MAX_SECONDS: u64 = 1 << 31;
 
 impl Directives {
+    /// What a response says to us: in `CDN-Cache-Control`, if it can be read and is not empty (RFC 9213, 2.2).
+    pub(crate) fn of_response(headers: &HeaderMap) -> Self {
+        targeted::read(headers).unwrap_or_else(|| Self::of(headers))
+    }
+
     /// Reads every line of the field. Names are case-insensitive; a number that is none, or given twice with
     /// different values, is zero: stale is the safe side (RFC 9111, 4.2.1).
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -42,22 +51,39 @@ impl Directives {
             Some(at) => (&element[..at], Some(&element[at + 1..])),
             None => (element, None),
         };
-        match name.trim_ascii().to_ascii_lowercase().as_slice() {
-            b"no-store" => self.no_store = true,
-            // With field names (`no-cache="set-cookie"`) a cache may treat both as if they had none.
-            b"no-cache" => self.no_cache = true,
-            b"private" => self.private = true,
-            b"public" => self.public = true,
-            b"must-revalidate" => self.must_revalidate = true,
-            b"proxy-revalidate" => self.proxy_revalidate = true,
-            b"must-understand" => self.must_understand = true,
-            b"only-if-cached" => self.only_if_cached = true,
-            b"max-age" => put(&mut self.max_age, value),
-            b"s-maxage" => put(&mut self.s_maxage, value),
-            b"min-fresh" => put(&mut self.min_fresh, value),
-            b"stale-if-error" => put(&mut self.stale_if_error, value),
-            _ => {}
+        let name = name.trim_ascii().to_ascii_lowercase();
+        if let Some(flag) = self.flag(&name) {
+            *flag = true;
+        } else if let Some(slot) = self.number(&name) {
+            put(slot, value);
         }
+    }
+
+    /// The directive that is there or not; its arguments, if it has any, do not count.
+    pub(super) fn flag(&mut self, name: &[u8]) -> Option<&mut bool> {
+        Some(match name {
+            b"no-store" => &mut self.no_store,
+            // With field names (`no-cache="set-cookie"`) a cache may treat both as if they had none.
+            b"no-cache" => &mut self.no_cache,
+            b"private" => &mut self.private,
+            b"public" => &mut self.public,
+            b"must-revalidate" => &mut self.must_revalidate,
+            b"proxy-revalidate" => &mut self.proxy_revalidate,
+            b"must-understand" => &mut self.must_understand,
+            b"only-if-cached" => &mut self.only_if_cached,
+            _ => return None,
+        })
+    }
+
+    /// The directive that tells seconds.
+    pub(super) fn number(&mut self, name: &[u8]) -> Option<&mut Option<Duration>> {
+        Some(match name {
+            b"max-age" => &mut self.max_age,
+            b"s-maxage" => &mut self.s_maxage,
+            b"min-fresh" => &mut self.min_fresh,
+            b"stale-if-error" => &mut self.stale_if_error,
+            _ => return None,
+        })
     }
 }
 

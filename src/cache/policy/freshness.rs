@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 /// The freshness that the response itself states; `None` when it states none (RFC 9111, 4.2.1).
 pub(crate) fn stated(headers: &HeaderMap, said: &Directives, is_private: bool, now: Timestamp) -> Option<Duration> {
     let shared = if is_private { None } else { said.s_maxage };
-    shared.or(said.max_age).or_else(|| expires(headers, now))
+    shared.or(said.max_age).or_else(|| expires(headers, now).filter(|_| !said.targeted))
 }
 
 /// `Expires` minus `Date`; anything unparsable, like `0`, is the past (RFC 9111, 5.3).

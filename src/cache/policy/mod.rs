@@ -5,6 +5,7 @@ mod decide;
 pub(super) mod directives;
 mod freshness;
 mod range;
+mod targeted;
 #[cfg(test)]
 mod tests;
 

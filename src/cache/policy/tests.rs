@@ -193,6 +193,26 @@ fn section_3_1_connection_fields() {
     assert_eq!(kept.len(), 2);
 }
 
+/// RFC 9213, 2.2: the targeted field hides Cache-Control and Expires, unless it is empty or cannot be read.
+#[test]
+fn rfc_9213_the_targeted_field_goes_first() {
+    let with = |line: &'static str, others: &[(&'static str, &'static str)]| {
+        let lines: Vec<_> = [("cdn-cache-control", line)].iter().chain(others).copied().collect();
+        verdict(&terms(), &[], 200, &lines).map(|span| span.fresh_for)
+    };
+    for forbids in ["no-store", "private", "max-age=1"] {
+        assert_eq!(with("max-age=30", &[("cache-control", forbids)]), Ok(seconds(30)), "{forbids}");
+        assert_eq!(with("max-age=30", &[("cache-control", forbids), ("expires", "0")]), Ok(seconds(30)), "{forbids}");
+    }
+    assert_eq!(with("no-store", &[("cache-control", "max-age=60")]), Err(Refusal::NoStore));
+    assert_eq!(with("public", &[("cache-control", "max-age=5"), ("expires", "0")]), Ok(minutes(1)), "the layer's ttl");
+    for ignored in ["", "max-age=30, &", "Max-Age=30"] {
+        assert_eq!(with(ignored, &[("cache-control", "no-store")]), Err(Refusal::NoStore), "{ignored}");
+    }
+    let stored = stored_headers(&headers(&[("cdn-cache-control", "max-age=30")]));
+    assert!(stored.contains_key("cdn-cache-control"), "it is for the caches behind ours too");
+}
+
 /// RFC 9111, 4.4 and RFC 9110, 9.2.1.
 #[test]
 fn section_4_4_unknown_methods_are_unsafe() {
@@ -201,8 +221,16 @@ fn section_4_4_unknown_methods_are_unsafe() {
 }
 
 fn wild() -> impl Strategy<Value = HeaderMap> {
-    let name =
-        prop::sample::select(vec!["cache-control", "expires", "date", "age", "vary", "last-modified", "set-cookie"]);
+    let name = prop::sample::select(vec![
+        "cache-control",
+        "cdn-cache-control",
+        "expires",
+        "date",
+        "age",
+        "vary",
+        "last-modified",
+        "set-cookie",
+    ]);
     let value = prop_oneof![
         "[a-zA-Z0-9=,\"; -]{0,40}".prop_map(String::into_bytes),
         prop::sample::select(vec!["No-Store", "PRIVATE", "max-age=60", "Sun, 06 Nov 1994 08:50:37 GMT", "*"])
@@ -225,7 +253,7 @@ proptest! {
     fn nothing_panics_and_nothing_private_is_shared(request in wild(), response in wild(), status in 100u16..600) {
         let status = StatusCode::from_u16(status).expect("in range");
         if let Ok(span) = decide(&terms(), Asked::of(&request), status, &response, NOW) {
-            let said = Directives::of(&response);
+            let said = Directives::of_response(&response);
             prop_assert!(!said.no_store || said.must_understand);
             prop_assert!(!said.private && !response.contains_key("set-cookie") && status != 429);
             prop_assert!(span.fresh_for > seconds(0));
