@@ -20,6 +20,7 @@ use super::{
     outcome::Answered,
     place,
     policy::{self, Asked, Reuse},
+    reference::Base,
 };
 use crate::{Cx, Result, StoreFuture, clock::Timestamp};
 
@@ -113,7 +114,7 @@ impl Ask {
         let url = place::of_request(parts, &settings.ignored).filter(|_| !is_anonymous);
         let place = url.map(|url| Place::new(settings.name, partition, url));
         if !policy::is_safe(&parts.method) {
-            let invalidate = Invalidate::new(&self.mount, &self.cx, place, place::host_of(parts));
+            let invalidate = Invalidate::new(&self.mount, &self.cx, place, Base::of(parts));
             return Next::Verdict(Verdict::Serve(Plan::Invalidate(Box::new(invalidate))));
         }
         match place {

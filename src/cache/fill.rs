@@ -21,6 +21,7 @@ use super::{
     outcome::{Answered, WhyAsked},
     place,
     policy::{self, Asked, Refusal, Span, Terms},
+    reference::Base,
     vary,
 };
 use crate::{Cx, StoreFuture, background::Background, clock::Timestamp, request_key::push_hex};
@@ -49,22 +50,23 @@ pub(crate) struct Invalidate {
     mount: Arc<Mount>,
     cx: Cx,
     place: Option<Place>,
-    host: String,
+    base: Base,
 }
 
 impl Invalidate {
-    pub(crate) fn new(mount: &Arc<Mount>, cx: &Cx, place: Option<Place>, host: String) -> Self {
-        Self { mount: Arc::clone(mount), cx: cx.clone(), place, host }
+    pub(crate) fn new(mount: &Arc<Mount>, cx: &Cx, place: Option<Place>, base: Base) -> Self {
+        Self { mount: Arc::clone(mount), cx: cx.clone(), place, base }
     }
 
-    /// The purge, if the response is no error.
+    /// The purge, if the response is no error: of the URL and of what the response names on the same host.
     pub(crate) fn purge(&self, status: StatusCode, headers: &HeaderMap) -> Option<StoreFuture<Purged>> {
         let own = self.place.as_ref().filter(|_| status.is_success() || status.is_redirection())?;
         let ignored = &self.mount.settings.ignored;
-        let told = [LOCATION, CONTENT_LOCATION].into_iter().filter_map(|name| headers.get(name)?.to_str().ok());
-        let others = told.filter_map(|location| place::of_location(location, &self.host, ignored));
+        let told = [LOCATION, CONTENT_LOCATION].into_iter().flat_map(|name| headers.get_all(name));
+        let named = told.filter_map(|reference| self.base.resolve(reference.to_str().ok()?));
+        let others = named.map(|resolved| place::of_resolved(&self.base, &resolved, ignored));
         let others = others.map(|url| Place::new(own.name(), own.partition().map(Into::into), url));
-        let places = std::iter::once(own.clone()).chain(others).collect();
+        let places = std::iter::once(own.clone()).chain(others.take(MAX_NAMED)).collect();
         let shared = &self.mount.cache.shared;
         let purging = shared.store.purge(&aftermath(&self.cx), Purge::Places(places));
         shared.flights.scatter();
@@ -121,6 +123,8 @@ pub(crate) struct Keep {
     tags: Tags,
 }
 
+/// More URLs than this one response does not name.
+const MAX_NAMED: usize = 32;
 /// More tags than this on one response are a mistake: it would be checked against all of them on every hit.
 const MAX_TAGS: usize = 64;
 /// Those of the cache and of the partition come beside them.

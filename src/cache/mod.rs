@@ -12,7 +12,8 @@
 //! 4. One request at a time fills a URL, others wait up to two seconds for it. The body streams to the client while it
 //!    is kept; over [`max_body`](CacheLayer::max_body) it streams on and is not kept.
 //! 5. Purging a tag is one small write, no scan; a purge while the handler runs wins over what the handler read before.
-//!    An unsafe method that passes the layer purges its URL (RFC 9111, 4.4).
+//!    An unsafe method, and one that is not known, purges its URL when it succeeds or redirects, and the URLs of its own host
+//!    that `Location` and `Content-Location` name (RFC 9111, 4.4).
 //! 6. Every response says what became of it: `Cache-Status: towerkeep; hit; ttl=42` (RFC 9211).
 //!
 //! # When Redis is down
@@ -67,6 +68,7 @@ mod place;
 mod policy;
 #[cfg(feature = "redis")]
 mod redis;
+mod reference;
 mod service;
 mod settings;
 mod store;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Uri, header::HOST, request::Parts};
 use sha2::{Digest, Sha256};
 
+use super::reference::{Base, Resolved};
 use crate::key::Keyspace;
 
 /// Where the responses of one URL lie.
@@ -59,22 +60,18 @@ pub(crate) fn of_request(parts: &Parts, ignored: &[Box<str>]) -> Option<[u8; 16]
         Some(authority) => authority.as_str(),
         None => host(&parts.headers)?,
     };
-    Some(hash(host, uri, ignored))
+    Some(hash(host, uri.path(), uri.query(), ignored))
 }
 
 /// The hash of a URL that names its host.
 pub(crate) fn of_uri(uri: &Uri, ignored: &[Box<str>]) -> [u8; 16] {
-    hash(uri.authority().map_or("", |authority| authority.as_str()), uri, ignored)
+    let host = uri.authority().map_or("", |authority| authority.as_str());
+    hash(host, uri.path(), uri.query(), ignored)
 }
 
-/// The hash of `location`, absolute or a path, as seen from a request; `None` for other hosts (RFC 9111, 4.4).
-pub(crate) fn of_location(location: &str, own_host: &str, ignored: &[Box<str>]) -> Option<[u8; 16]> {
-    let uri: Uri = location.parse().ok()?;
-    match uri.authority() {
-        Some(authority) if !authority.as_str().eq_ignore_ascii_case(own_host) => None,
-        None if !location.starts_with('/') => None,
-        _ => Some(hash(own_host, &uri, ignored)),
-    }
+/// The hash of what a reference of the response to a request names.
+pub(crate) fn of_resolved(base: &Base, resolved: &Resolved, ignored: &[Box<str>]) -> [u8; 16] {
+    hash(base.host(), &resolved.path, resolved.query.as_deref(), ignored)
 }
 
 /// The host that a request asks; empty where it names none.
@@ -91,7 +88,7 @@ fn host(headers: &HeaderMap) -> Option<&str> {
 
 /// The URL as the client wrote it: a nested axum router shows its routes a part of the path only, and two routers
 /// would share their entries.
-fn original(parts: &Parts) -> &Uri {
+pub(crate) fn original(parts: &Parts) -> &Uri {
     #[cfg(feature = "axum")]
     if let Some(original) = parts.extensions.get::<axum::extract::OriginalUri>() {
         return &original.0;
@@ -99,13 +96,13 @@ fn original(parts: &Parts) -> &Uri {
     &parts.uri
 }
 
-fn hash(host: &str, uri: &Uri, ignored: &[Box<str>]) -> [u8; 16] {
+fn hash(host: &str, path: &str, query: Option<&str>, ignored: &[Box<str>]) -> [u8; 16] {
     let mut sum = Sha256::new();
     // A host has no slash and a path no question mark, so the three never run into each other.
     sum.update(host.to_ascii_lowercase());
-    sum.update(if uri.path().starts_with('/') { "" } else { "/" });
-    sum.update(uri.path());
-    let mut pairs: Vec<&str> = uri.query().unwrap_or_default().split('&').collect();
+    sum.update(if path.starts_with('/') { "" } else { "/" });
+    sum.update(path);
+    let mut pairs: Vec<&str> = query.unwrap_or_default().split('&').collect();
     pairs.retain(|pair| !pair.is_empty() && !ignored.iter().any(|name| **name == *name_of(pair)));
     pairs.sort_by_key(|pair| name_of(pair));
     for (n, pair) in pairs.iter().enumerate() {
@@ -156,13 +153,15 @@ mod tests {
         assert_eq!(of_request(&request.into_parts().0, &[]), None);
     }
 
-    /// RFC 9111, 4.4: only URIs of the same origin are invalidated.
+    /// RFC 9111, 4.4: what a response refers to is found under the spelling of the request's own host.
     #[test]
-    fn locations_of_other_hosts_are_left_alone() {
-        assert_eq!(of_location("/a?x=1", "me", &[]), at("/a?x=1", Some("me"), &[]));
-        assert_eq!(of_location("https://me/a", "me", &[]), at("/a", Some("me"), &[]));
-        assert_eq!(of_location("https://you/a", "me", &[]), None);
-        assert_eq!(of_location("a", "me", &[]), None);
+    fn references_are_found_at_the_requests_host() {
+        let request = http::Request::get("/a/b?x=1").header(HOST, "Me:80").body(()).expect("a request");
+        let base = Base::of(&request.into_parts().0);
+        let of = |reference: &str| base.resolve(reference).map(|resolved| of_resolved(&base, &resolved, &[]));
+        assert_eq!(of("http://me/c?y=2"), at("/c?y=2", Some("me:80"), &[]));
+        assert_eq!(of("../c"), at("/c", Some("me:80"), &[]));
+        assert_eq!(of("https://you/a"), None);
     }
 
     #[test]

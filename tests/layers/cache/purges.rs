@@ -18,6 +18,51 @@ async fn an_unsafe_method_purges_its_url_and_the_one_it_names() {
     assert!(!world.get(&layer, "/b").await.is_hit());
 }
 
+/// RFC 9111, 4.4, and RFC 3986, 5.2: all lines of both fields, resolved, and of the same origin only.
+#[tokio::test]
+async fn what_a_response_names_is_resolved_and_purged_on_its_own_host() {
+    let world = World::new();
+    let layer = world.public();
+    let url = |path: &str| format!("http://shop.example{path}");
+    let named = ["/items/7", "/items/list", "/list?page=2", "/by-port", "/by-scheme", "/shop/items?sort=name"];
+    let others = ["/elsewhere", "/other-port"];
+    for path in named.iter().chain(&others) {
+        world.get(&layer, &url(path)).await;
+    }
+    let post = Request::post(url("/shop/items?draft=1")).body(()).expect("a request");
+    let lines: &[(&str, &str)] = &[
+        (":status", "201"),
+        ("location", "../items/7"),
+        ("location", "https://SHOP.example:443/by-port"),
+        ("location", "//shop.example/by-scheme#top"),
+        ("content-location", "../items/./x/../list"),
+        ("content-location", "/list?page=2"),
+        ("content-location", "?sort=name"),
+        ("location", "http://else.example/elsewhere"),
+        ("content-location", "http://shop.example:8080/other-port"),
+    ];
+    world.ask(&layer, post, lines).await;
+    for path in named {
+        assert!(!world.get(&layer, &url(path)).await.is_hit(), "{path}");
+    }
+    for path in others {
+        assert!(world.get(&layer, &url(path)).await.is_hit(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_method_purges_where_its_response_is_no_error() {
+    let world = World::new();
+    let layer = world.public();
+    for (status, is_purged) in [("200", true), ("204", true), ("303", true), ("404", false), ("500", false)] {
+        world.get(&layer, "/").await;
+        let frob = Request::builder().method("FROB").uri("/").body(()).expect("a request");
+        let lines: &'static [(&str, &str)] = Box::leak(Box::new([(":status", status)]));
+        assert_eq!(world.ask(&layer, frob, lines).await.cache(), "towerkeep; fwd=method");
+        assert_eq!(!world.get(&layer, "/").await.is_hit(), is_purged, "{status}");
+    }
+}
+
 #[tokio::test]
 async fn purging_by_tag_name_user_url_and_all() {
     let world = World::new();
