@@ -14,9 +14,10 @@ use tokio::time::Instant;
 
 use super::{
     Entry, Lookup, Place, Ticket,
-    fill::{Fill, Invalidate, Plan},
-    flight::{Boarding, Landing, Lead, landed},
+    fill::{Fill, Plan, aftermath},
+    flight::{Boarding, Landing, Lead, Source, landed},
     handle::Mount,
+    invalidate::Invalidate,
     outcome::Answered,
     place,
     policy::{self, Asked, Reuse},
@@ -37,6 +38,8 @@ pub(crate) enum Verdict {
         entry: Arc<Entry>,
         answered: Answered,
         now: Timestamp,
+        /// What the request does afterwards, when it is answered.
+        refresh: Option<Box<Fill>>,
     },
     /// The client wants a stored answer or none.
     OnlyIfCached,
@@ -159,8 +162,8 @@ impl Ask {
         };
         match landing {
             None => self.pass(Answered::NotKept("collapse-timeout")),
-            Some(Landing::Shared(entry, was_stored)) => match self.share(&entry, was_stored, parts) {
-                Some((answered, now)) => Next::Verdict(Verdict::Answer { entry, answered, now }),
+            Some(Landing::Shared(entry, source)) => match self.share(&entry, source, parts) {
+                Some((answered, now)) => Next::Verdict(Verdict::Answer { entry, answered, now, refresh: None }),
                 // Another variant, or too old for this request.
                 None => self.board(place, parts),
             },
@@ -171,16 +174,16 @@ impl Ask {
     }
 
     /// Whether this request may have what another one got, and what it is then.
-    fn share(&self, entry: &Entry, was_stored: bool, parts: &Parts) -> Option<(Answered, Timestamp)> {
+    fn share(&self, entry: &Entry, source: Source, parts: &Parts) -> Option<(Answered, Timestamp)> {
         let now = self.now();
-        let left = entry.left(now);
-        let answered = match () {
-            () if !entry.matches(&parts.headers) => return None,
-            // A stale entry is shared only after the handler has failed.
-            () if !entry.is_fresh(now) && now < entry.stale_until => Answered::Stale,
-            () if !self.may_reuse(entry, now, parts) => return None,
-            () if was_stored => Answered::Hit { left },
-            () => Answered::Collapsed,
+        if !entry.matches(&parts.headers) {
+            return None;
+        }
+        let answered = match (source, self.reuse(entry, now, parts)) {
+            (Source::Rescue(answered), _) => answered,
+            (_, Reuse::Refused) => return None,
+            (Source::Handler, Reuse::Fresh) => Answered::Collapsed,
+            (_, reuse) => hit(entry, reuse, now),
         };
         Some((answered, now))
     }
@@ -191,15 +194,17 @@ impl Ask {
         };
         let now = self.now();
         match lookup {
-            Ok(Lookup::Found(entry, _)) if self.may_reuse(&entry, now, parts) => {
-                let answered = Answered::Hit { left: entry.left(now) };
-                if let Some(lead) = lead {
-                    lead.land(Landing::Shared(Arc::clone(&entry), true));
+            Ok(Lookup::Found(entry, ticket)) => match self.reuse(&entry, now, parts) {
+                Reuse::Refused => self.miss(place, ticket, Some(entry), lead, parts),
+                reuse => {
+                    if let Some(lead) = lead {
+                        lead.land(Landing::Shared(Arc::clone(&entry), Source::Store));
+                    }
+                    let refresh = self.refresh(place, ticket, &entry, reuse, parts);
+                    Next::Verdict(Verdict::Answer { answered: hit(&entry, reuse, now), entry, now, refresh })
                 }
-                Next::Verdict(Verdict::Answer { entry, answered, now })
-            }
+            },
             Ok(Lookup::Again) if times < LOOKUPS => self.look(place, parts, lead, times + 1),
-            Ok(Lookup::Found(stale, ticket)) => self.miss(place, ticket, Some(stale), lead, parts),
             Ok(Lookup::Miss(ticket)) => self.miss(place, ticket, None, lead, parts),
             // A store that cannot make up its mind is one that does not answer.
             Ok(Lookup::Again) | Err(_) => {
@@ -221,22 +226,44 @@ impl Ask {
         if parts.headers.contains_key(RANGE) {
             return self.pass(Answered::NotKept("range"));
         }
-        let fill = Fill {
+        let fill = self.fill(place, ticket, stale, parts);
+        Next::Verdict(Verdict::Serve(Plan::Fill(Box::new(Fill { lead, ..fill }))))
+    }
+
+    fn fill(&self, place: Place, ticket: Ticket, stale: Option<Arc<Entry>>, parts: &Parts) -> Fill {
+        Fill {
             mount: Arc::clone(&self.mount),
             cx: self.cx.clone(),
             place,
             ticket,
             stale,
-            lead,
+            lead: None,
+            refreshing: None,
             asked: Asked::of(&parts.headers),
             request: parts.headers.clone(),
-        };
-        Next::Verdict(Verdict::Serve(Plan::Fill(Box::new(fill))))
+        }
     }
 
-    fn may_reuse(&self, entry: &Entry, now: Timestamp, parts: &Parts) -> bool {
-        let policy = self.mount.settings.policy;
-        entry.is_fresh(now) && policy::reuse(policy, &parts.headers, entry.age(now), entry.left(now)) == Reuse::Yes
+    /// What is to be done about an entry that is served while it is refreshed, where nobody does it yet.
+    fn refresh(
+        &self,
+        place: Place,
+        ticket: Ticket,
+        entry: &Arc<Entry>,
+        reuse: Reuse,
+        parts: &Parts,
+    ) -> Option<Box<Fill>> {
+        let can_fill = parts.method == Method::GET && !Asked::of(&parts.headers).no_store;
+        if reuse != Reuse::WhileRefreshed || !can_fill {
+            return None;
+        }
+        let refreshing = Some(self.mount.cache.shared.refreshes.begin(&place, entry.variant)?);
+        let fill = self.fill(place, ticket, Some(Arc::clone(entry)), parts);
+        Some(Box::new(Fill { refreshing, cx: aftermath(&self.cx), ..fill }))
+    }
+
+    fn reuse(&self, entry: &Entry, now: Timestamp, parts: &Parts) -> Reuse {
+        policy::reuse(self.mount.settings.policy, &parts.headers, entry.standing(now))
     }
 
     fn now(&self) -> Timestamp {
@@ -245,5 +272,13 @@ impl Ask {
 
     fn pass(&self, answered: Answered) -> Next {
         Next::Verdict(Verdict::Serve(Plan::Pass(Arc::clone(&self.mount), answered)))
+    }
+}
+
+/// How an entry from the store answers.
+fn hit(entry: &Entry, reuse: Reuse, now: Timestamp) -> Answered {
+    match reuse {
+        Reuse::WhileRefreshed | Reuse::Stale => Answered::HitStale { past: now.since(entry.fresh_until) },
+        Reuse::Fresh | Reuse::Refused => Answered::Hit { left: entry.left(now) },
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
 
@@ -42,6 +43,21 @@ impl<B> ResponseBody<B> {
 }
 
 impl<B: Body<Data = Bytes>> ResponseBody<B> {
+    /// Reads on as long as something is to be kept: what a client's reading does for other responses.
+    pub(crate) async fn keep(self) {
+        let mut body = pin!(self);
+        while !body.is_settled() {
+            let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
+            if !matches!(frame, Some(Ok(_))) {
+                return;
+            }
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        !matches!(&self.kind, Kind::Teed { tee, .. } if tee.keep.is_some())
+    }
+
     pub(crate) fn teed(body: B, mut tee: Tee) -> Self {
         if body.is_end_stream() {
             // A server does not ask an empty body for anything.

@@ -1,11 +1,11 @@
-//! Everything after the handler: keep its response, serve a stale one instead, or purge what it changed.
+//! Everything after the handler: keep its response, or serve a stale one instead.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{AGE, CONTENT_LENGTH, CONTENT_LOCATION, ETAG, LOCATION, VARY},
+    header::{AGE, CONTENT_LENGTH, ETAG, VARY},
     request,
 };
 use http_body::Body;
@@ -13,15 +13,15 @@ use http_body_util::Full;
 use sha2::{Digest, Sha256};
 
 use super::{
-    CacheHint, Entry, Place, Purge, Purged, ResponseBody, Stored, Tag, Tags, Ticket,
+    CacheHint, CachePolicy, Entry, Place, Purge, ResponseBody, Stored, Tag, Tags, Ticket,
     answer::{Answer, complete_control},
     body::Tee,
-    flight::{Landing, Lead},
+    flight::{Landing, Lead, Source},
     handle::Mount,
-    outcome::{Answered, WhyAsked},
-    place,
+    invalidate::Invalidate,
+    outcome::{Answered, Counters, WhyAsked},
     policy::{self, Asked, Refusal, Span, Terms},
-    reference::Base,
+    refresh::Refreshing,
     vary,
 };
 use crate::{Cx, StoreFuture, background::Background, clock::Timestamp, request_key::push_hex};
@@ -41,43 +41,8 @@ impl Plan {
     pub(crate) fn prepare(&self, request: &mut request::Parts) {
         if let Self::Fill(fill) = self {
             policy::ask_about(fill.asked_about().map(|entry| &entry.headers), &mut request.headers);
+            policy::ask_for_all(&mut request.headers);
         }
-    }
-}
-
-/// An unsafe request: what it changed is purged before its response leaves (RFC 9111, 4.4).
-pub(crate) struct Invalidate {
-    mount: Arc<Mount>,
-    cx: Cx,
-    place: Option<Place>,
-    base: Base,
-}
-
-impl Invalidate {
-    pub(crate) fn new(mount: &Arc<Mount>, cx: &Cx, place: Option<Place>, base: Base) -> Self {
-        Self { mount: Arc::clone(mount), cx: cx.clone(), place, base }
-    }
-
-    /// The purge, if the response is no error: of the URL and of what the response names on the same host.
-    pub(crate) fn purge(&self, status: StatusCode, headers: &HeaderMap) -> Option<StoreFuture<Purged>> {
-        let own = self.place.as_ref().filter(|_| status.is_success() || status.is_redirection())?;
-        let ignored = &self.mount.settings.ignored;
-        let told = [LOCATION, CONTENT_LOCATION].into_iter().flat_map(|name| headers.get_all(name));
-        let named = told.filter_map(|reference| self.base.resolve(reference.to_str().ok()?));
-        let others = named.map(|resolved| place::of_resolved(&self.base, &resolved, ignored));
-        let others = others.map(|url| Place::new(own.name(), own.partition().map(Into::into), url));
-        let places = std::iter::once(own.clone()).chain(others.take(MAX_NAMED)).collect();
-        let shared = &self.mount.cache.shared;
-        let purging = shared.store.purge(&aftermath(&self.cx), Purge::Places(places));
-        shared.flights.scatter();
-        Some(purging)
-    }
-
-    pub(crate) fn finish(&self, headers: &mut HeaderMap) {
-        if self.place.is_some() {
-            self.mount.cache.shared.flights.scatter();
-        }
-        self.mount.report(Answered::Method, headers);
     }
 }
 
@@ -90,7 +55,7 @@ impl Mount {
 }
 
 /// What comes after the handler has a deadline of its own: the request's budget may be spent.
-fn aftermath(cx: &Cx) -> Cx {
+pub(crate) fn aftermath(cx: &Cx) -> Cx {
     cx.now().map_or_else(Cx::new, |now| Cx::new().at(now))
 }
 
@@ -102,6 +67,8 @@ pub(crate) struct Fill {
     pub(crate) ticket: Ticket,
     pub(crate) stale: Option<Arc<Entry>>,
     pub(crate) lead: Option<Lead>,
+    /// The client has its answer already.
+    pub(crate) refreshing: Option<Refreshing>,
     pub(crate) asked: Asked,
     pub(crate) request: HeaderMap,
 }
@@ -123,8 +90,6 @@ pub(crate) struct Keep {
     tags: Tags,
 }
 
-/// More URLs than this one response does not name.
-const MAX_NAMED: usize = 32;
 /// More tags than this on one response are a mistake: it would be checked against all of them on every hit.
 const MAX_TAGS: usize = 64;
 /// Those of the cache and of the partition come beside them.
@@ -132,17 +97,26 @@ const OWN_TAGS: usize = 2;
 
 impl Fill {
     /// The stale response that stands in for a failed handler, if it may; those who wait get it too.
-    pub(crate) fn rescue<B>(&mut self) -> Option<Response<ResponseBody<B>>> {
+    ///
+    /// A handler that `is_gone` has given no response at all: a cache without it may serve whatever is not forbidden
+    /// (RFC 9111, 4.2.4).
+    pub(crate) fn rescue<B>(&mut self, is_gone: bool) -> Option<Response<ResponseBody<B>>> {
         let now = self.now();
-        let Some(entry) = self.stale.take().filter(|entry| now < entry.stale_until) else {
+        let is_rfc = self.mount.settings.policy == CachePolicy::rfc();
+        let rescue = |entry: Arc<Entry>| match () {
+            () if now < entry.stale_until => Some((entry, Answered::Stale)),
+            () if is_gone && is_rfc && entry.standing(now).may_be_stale => Some((entry, Answered::Disconnected)),
+            () => None,
+        };
+        let Some((entry, answered)) = self.stale.take().and_then(rescue) else {
             self.give_up(false);
             return None;
         };
         if let Some(lead) = self.lead.take() {
-            lead.land(Landing::Shared(Arc::clone(&entry), true));
+            lead.land(Landing::Shared(Arc::clone(&entry), Source::Rescue(answered)));
         }
-        let answer = Answer { entry: &entry, settings: &self.mount.settings, answered: Answered::Stale, now };
-        self.mount.cache.shared.counters.add(self.mount.settings.name, Answered::Stale.outcome());
+        let answer = Answer { entry: &entry, settings: &self.mount.settings, answered, now };
+        self.mount.cache.shared.counters.add(self.mount.settings.name, answered.outcome());
         Some(answer.to(&Method::GET, &self.request).map(ResponseBody::full))
     }
 
@@ -154,7 +128,7 @@ impl Fill {
         if response.status() == StatusCode::NOT_MODIFIED && self.asked_about().is_some() {
             return self.validated(response);
         }
-        let rescued = if response.status().is_server_error() { self.rescue() } else { None };
+        let rescued = if response.status().is_server_error() { self.rescue(false) } else { None };
         if let Some(stale) = rescued {
             return stale;
         }
@@ -166,20 +140,21 @@ impl Fill {
         let span = decided.unwrap_or_default();
         let kept = policy::stored_headers(&parts.headers);
         complete_control(&mut parts.headers, &self.mount.settings, span.initial_age, span.fresh_for);
-        let mount = Arc::clone(&self.mount);
-        let (answered, body) = match decided {
-            Err(why) => {
-                let why_asked = self.why_asked();
-                (Answered::Refused { why, why_asked }, self.refuse(parts.status, body))
-            }
+        let why_asked = self.why_asked();
+        let answered = match decided {
+            Err(why) => Answered::Refused { why, why_asked },
+            Ok(_) => Answered::Kept { why_asked },
+        };
+        self.count(answered);
+        answered.write(&mut parts.headers);
+        let body = match decided {
+            Err(why) => self.refuse(parts.status, why, body),
             Ok(span) => {
-                let answered = Answered::Kept { why_asked: self.why_asked() };
                 let declared = declared_length(&parts.headers, &body);
                 let keep = self.keep(parts.status, kept, span, now, &hint);
-                (answered, ResponseBody::teed(body, Tee::new(Box::new(keep), declared)))
+                ResponseBody::teed(body, Tee::new(Box::new(keep), declared))
             }
         };
-        mount.report(answered, &mut parts.headers);
         Response::from_parts(parts, body)
     }
 
@@ -219,21 +194,21 @@ impl Fill {
         headers.remove(AGE);
         let own = Parts { status: stale.status, headers, tags };
         let entry = Arc::new(self.entry_of(own, stale.body.clone(), decided.unwrap_or_default(), now));
-        let mount = Arc::clone(&self.mount);
-        let request = self.request.clone();
+        let answered = Answered::Validated { why_asked, is_kept: decided.is_ok() };
+        self.count(answered);
+        let answer = Answer { entry: &entry, settings: &self.mount.settings, answered, now };
+        let response = answer.to(&Method::GET, &self.request).map(ResponseBody::full);
         match decided {
-            Ok(_) => self.store(Arc::clone(&entry)),
+            Ok(_) => self.store(entry),
             Err(_) => self.give_up(true),
         }
-        let answered = Answered::Validated { why_asked, is_kept: decided.is_ok() };
-        mount.cache.shared.counters.add(mount.settings.name, answered.outcome());
-        let answer = Answer { entry: &entry, settings: &mount.settings, answered, now };
-        answer.to(&Method::GET, &request).map(ResponseBody::full)
+        response
     }
 
     fn entry_of(&self, Parts { status, headers, tags }: Parts, body: Bytes, span: Span, stored: Timestamp) -> Entry {
         let names = vary::names_of(&headers).unwrap_or_default();
-        let fresh_until = stored + span.fresh_for;
+        let fresh_until = stored + span.fresh_for - span.past;
+        let (stale_until, refresh_until) = (fresh_until + span.stale_for, fresh_until + span.refresh_for);
         Entry {
             status,
             variant: vary::select(&names, &self.request),
@@ -242,8 +217,11 @@ impl Fill {
             stored,
             initial_age: span.initial_age,
             fresh_until,
-            stale_until: fresh_until + span.stale_for,
-            kept_until: fresh_until + span.stale_for.max(span.kept_for),
+            stale_until,
+            refresh_until,
+            kept_until: stale_until.max(refresh_until).max(stored + span.fresh_for + span.kept_for),
+            may_be_stale: span.may_be_stale,
+            has_validator: span.has_validator,
             tags,
             stamp: self.ticket.stamp,
         }
@@ -256,13 +234,17 @@ impl Fill {
         let stored = storing.take_ready();
         let is_refused = matches!(stored, Some(Ok(Stored::Refused)));
         if stored.is_none() {
-            complete(&shared.background, storing);
+            complete(&shared.background, storing, self.refreshing.take());
         }
         // Where each request has to ask, none waits for another, and none is served what another has asked about.
         let is_for_others = entry.is_fresh(entry.stored);
         shared.mark(&self.place, !is_for_others);
         if let Some(lead) = self.lead.take() {
-            lead.land(if is_refused || !is_for_others { Landing::Gone } else { Landing::Shared(entry, false) });
+            lead.land(if is_refused || !is_for_others {
+                Landing::Gone
+            } else {
+                Landing::Shared(entry, Source::Handler)
+            });
         }
     }
 
@@ -281,6 +263,7 @@ impl Fill {
             ttl: settings.ttl,
             also: &settings.also,
             stale_if_error: settings.stale_if_error,
+            stale_while_revalidate: settings.stale_while_revalidate,
             hint_ttl: hint.ttl,
         };
         if hint.no_store || hint.tags.len() + settings.tags.len() > MAX_TAGS {
@@ -297,13 +280,24 @@ impl Fill {
     }
 
     /// Nobody waits for what cannot be kept, now and for a while.
-    fn refuse<B>(mut self: Box<Self>, status: StatusCode, body: B) -> ResponseBody<B> {
-        self.give_up(!status.is_server_error());
+    fn refuse<B>(mut self: Box<Self>, status: StatusCode, why: Refusal, body: B) -> ResponseBody<B> {
+        // What was answered to one client about itself leaves what is stored in its place.
+        let is_about_all = !matches!(why, Refusal::Status | Refusal::SetCookie | Refusal::Authorization);
+        let is_final = status.is_success() || status.is_redirection() || matches!(status.as_u16(), 404 | 410);
+        if self.refreshing.is_none() || is_about_all && is_final {
+            self.give_up(!status.is_server_error());
+        }
         ResponseBody::inner(body)
     }
 
-    /// Only who leads marks a URL: a client's own `no-store` says nothing about it.
+    /// Only who leads marks a URL: a client's own `no-store` says nothing about it. A refresh that ended for good ends
+    /// also what it was to renew.
     fn give_up(&mut self, is_lasting: bool) {
+        if is_lasting && self.refreshing.is_some() {
+            let shared = &self.mount.cache.shared;
+            // Dropped or not, a purge counts.
+            drop(shared.store.purge(&aftermath(&self.cx), Purge::Places(vec![self.place.clone()])));
+        }
         if let Some(lead) = self.lead.take() {
             if is_lasting {
                 self.mount.cache.shared.mark(&self.place, true);
@@ -327,6 +321,14 @@ impl Fill {
         let own: Vec<Tag> = own.collect();
         let tags = Tags::new(own.iter().chain(&settings.tags).chain(&hint.tags));
         Keep { fill: self, status, headers, span, stored: now, tags }
+    }
+
+    fn count(&self, answered: Answered) {
+        let name = self.mount.settings.name;
+        match self.refreshing {
+            None => self.mount.cache.shared.counters.add(name, answered.outcome()),
+            Some(_) => Counters::add_refresh(name, answered.outcome()),
+        }
     }
 
     /// What the layer chooses by, beside what the handler says.
@@ -372,12 +374,13 @@ impl Keep {
 }
 
 /// Sees the storing through: the body is about to be dropped, and a command whose caller is gone may not be sent. Where
-/// too much waits already, the entry is not kept.
-fn complete(background: &Background, storing: StoreFuture<Stored>) {
+/// too much waits already, the entry is not kept. A refresh lasts until then.
+fn complete(background: &Background, storing: StoreFuture<Stored>, refreshing: Option<Refreshing>) {
     background.push(async move {
         if let Err(error) = storing.await {
             tracing::debug!(%error, "a response was not kept");
         }
+        drop(refreshing);
     });
 }
 

@@ -11,20 +11,29 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{Entry, Place};
+use super::{Entry, Place, outcome::Answered};
 
 /// How a flight ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Landing {
     Flying,
-    /// A response for everybody whose request matches its variant; whether it came from the store.
-    Shared(Arc<Entry>, bool),
+    /// A response for everybody whose request matches its variant.
+    Shared(Arc<Entry>, Source),
     /// The answer may not be shared: everybody asks the handler.
     Alone,
     /// The store is unavailable: everybody asks the handler.
     Unavailable,
     /// The leader went away, or what it got was purged meanwhile: somebody else leads.
     Gone,
+}
+
+/// Where a shared response is from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    Store,
+    Handler,
+    /// From the store, though it is stale, because the handler has failed.
+    Rescue(Answered),
 }
 
 /// The flights of one cache, in 16 parts so that locks seldom meet.

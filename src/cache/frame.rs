@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{
     epochs::Stamp,
+    policy::Standing,
     tag::Tags,
     vary::{self, Variant},
 };
@@ -32,9 +33,14 @@ pub struct Entry {
     pub fresh_until: Timestamp,
     /// Where the handler fails it serves before this; not earlier than `fresh_until`.
     pub stale_until: Timestamp,
-    /// It is kept before this, so that the handler can be asked whether it still holds; not earlier than `stale_until`,
-    /// and later only where it has a validator of the handler's.
+    /// It serves before this while it is refreshed in the background; not earlier than `fresh_until`.
+    pub refresh_until: Timestamp,
+    /// It is kept before this: the latest of all.
     pub kept_until: Timestamp,
+    /// Nothing forbids to serve it stale.
+    pub may_be_stale: bool,
+    /// It has a validator of the handler's, which can be asked whether it still holds.
+    pub has_validator: bool,
     /// What purges it.
     pub tags: Tags,
     /// When its making began.
@@ -44,10 +50,12 @@ pub struct Entry {
 }
 
 const MAGIC: &[u8; 3] = b"tkc";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Where what the checksum covers begins.
 const COVERED: usize = 12;
-const FIXED: usize = 108;
+const FIXED: usize = 116;
+const MAY_BE_STALE: u16 = 1;
+const HAS_VALIDATOR: u16 = 2;
 
 impl Entry {
     /// How old it is (RFC 9111, 4.2.3).
@@ -67,7 +75,18 @@ impl Entry {
 
     /// Whether the handler can be asked if it still holds.
     pub(crate) fn can_be_validated(&self, now: Timestamp) -> bool {
-        self.stale_until < self.kept_until && now < self.kept_until
+        self.has_validator && now < self.kept_until
+    }
+
+    /// How far it is.
+    pub(crate) fn standing(&self, now: Timestamp) -> Standing {
+        Standing {
+            age: self.age(now),
+            left: Some(self.left(now)).filter(|_| self.is_fresh(now)),
+            past: now.since(self.fresh_until),
+            may_be_refreshed: now < self.refresh_until,
+            may_be_stale: self.may_be_stale && now < self.kept_until,
+        }
     }
 
     /// Whether `request` asks for this one of the URL's variants (RFC 9111, 4.1).
@@ -96,9 +115,9 @@ impl Entry {
         out.put_u8(VERSION);
         out.put_u64_le(0);
         out.put_u16_le(self.status.as_u16());
-        out.put_u16_le(0);
-        for number in [self.stored, self.fresh_until, self.stale_until, self.kept_until].map(Timestamp::as_micros) {
-            out.put_u64_le(number);
+        out.put_u16_le(self.flags());
+        for moment in [self.stored, self.fresh_until, self.stale_until, self.refresh_until, self.kept_until] {
+            out.put_u64_le(moment.as_micros());
         }
         for number in [micros(self.initial_age), self.stamp.boot, self.stamp.seq, generation] {
             out.put_u64_le(number);
@@ -114,6 +133,11 @@ impl Entry {
         let sum = checksum(&out[COVERED..]);
         out[4..COVERED].copy_from_slice(&sum.to_le_bytes());
         out.freeze()
+    }
+
+    fn flags(&self) -> u16 {
+        let flag = |is_set: bool, flag: u16| if is_set { flag } else { 0 };
+        flag(self.may_be_stale, MAY_BE_STALE) | flag(self.has_validator, HAS_VALIDATOR)
     }
 
     /// Reads what [`encode`](Self::encode) wrote, and the generation; the body and the fields' values stay where they
@@ -143,9 +167,9 @@ fn read(bytes: &Bytes) -> Option<(Entry, u64)> {
         return None;
     }
     let status = StatusCode::from_u16(u16::from_le_bytes(cursor.take()?)).ok()?;
-    let _reserved = cursor.take::<2>()?;
-    let [stored, fresh_until, stale_until, kept_until] =
-        [cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?].map(Timestamp::from_micros);
+    let flags = u16::from_le_bytes(cursor.take()?);
+    let [stored, fresh_until, stale_until, refresh_until, kept_until] =
+        [cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?].map(Timestamp::from_micros);
     let initial_age = Duration::from_micros(cursor.u64()?);
     let stamp = Stamp { boot: cursor.u64()?, seq: cursor.u64()? };
     let generation = cursor.u64()?;
@@ -163,7 +187,10 @@ fn read(bytes: &Bytes) -> Option<(Entry, u64)> {
         initial_age,
         fresh_until,
         stale_until,
+        refresh_until,
         kept_until,
+        may_be_stale: flags & MAY_BE_STALE != 0,
+        has_validator: flags & HAS_VALIDATOR != 0,
         tags,
         stamp,
         variant,
@@ -243,7 +270,10 @@ mod tests {
             initial_age: Duration::from_secs(2),
             fresh_until: Timestamp::from_micros(3),
             stale_until: Timestamp::from_micros(4),
+            refresh_until: Timestamp::from_micros(7),
             kept_until: Timestamp::from_micros(8),
+            may_be_stale: true,
+            has_validator: false,
             tags: Tags::new(&[Tag::from("a"), Tag::from(("b", 7))]),
             stamp: Stamp { boot: 5, seq: 6 },
             variant: [7; 16],
@@ -308,6 +338,12 @@ mod tests {
             let at = at.min(bytes.len() - 1);
             bytes[at] = byte;
             let _ = Entry::decode(&resealed(bytes));
+        }
+
+        #[test]
+        fn flags_survive(may_be_stale: bool, has_validator: bool) {
+            let entry = Entry { may_be_stale, has_validator, ..entry() };
+            prop_assert_eq!(Entry::decode(&entry.encode(1)).expect("whole").0, entry);
         }
 
         #[test]

@@ -17,9 +17,11 @@ use super::{
     CacheHint, Purged, ResponseBody,
     answer::{self, Answer},
     ask::{Ask, Verdict},
-    fill::{Invalidate, Plan},
+    fill::Plan,
     handle::Mount,
+    invalidate::Invalidate,
     outcome::Answered,
+    refresh,
 };
 use crate::StoreFuture;
 
@@ -64,7 +66,8 @@ impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
 impl<S, B, R> Future for ResponseFuture<S, B>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    R: Body<Data = Bytes>,
+    S::Future: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
 {
     type Output = Result<Response<ResponseBody<R>>, S::Error>;
 
@@ -105,18 +108,27 @@ where
 }
 
 /// Carries out a verdict: the whole answer, or the call to the handler and what to do after it.
-fn serve<S: Service<Request<B>>, B>(
+fn serve<S, B, R>(
     mount: &Mount,
     verdict: Verdict,
     mut service: S,
     mut parts: Parts,
     body: B,
-) -> Result<Response<Bytes>, (S::Future, Plan)> {
+) -> Result<Response<Bytes>, (S::Future, Plan)>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+{
     match verdict {
-        Verdict::Answer { entry, answered, now } => {
+        Verdict::Answer { entry, answered, now, refresh } => {
             mount.cache.shared.counters.add(mount.settings.name, answered.outcome());
             let answer = Answer { entry: &entry, settings: &mount.settings, answered, now };
-            Ok(answer.to(&parts.method, &parts.headers))
+            let response = answer.to(&parts.method, &parts.headers);
+            if let Some(fill) = refresh {
+                refresh::start(&mount.cache.shared, service, parts, body, fill);
+            }
+            Ok(response)
         }
         Verdict::OnlyIfCached => {
             let mut response = answer::only_if_cached();
@@ -139,7 +151,7 @@ enum Concluded<R, E> {
 /// What the handler's answer becomes by `plan`; or the purge to be waited for first.
 fn conclude<R: Body<Data = Bytes>, E>(plan: Plan, result: Result<Response<R>, E>) -> Concluded<R, E> {
     let response = match (plan, result) {
-        (Plan::Fill(mut fill), Err(error)) => return Concluded::Done(fill.rescue().ok_or(error)),
+        (Plan::Fill(mut fill), Err(error)) => return Concluded::Done(fill.rescue(true).ok_or(error)),
         (_, Err(error)) => return Concluded::Done(Err(error)),
         (Plan::Fill(fill), Ok(response)) => fill.respond(response),
         (Plan::Untouched, Ok(response)) => response.map(ResponseBody::inner),

@@ -15,6 +15,7 @@ use super::{
     flight::Flights,
     outcome::Counters,
     place,
+    refresh::Refreshes,
     settings::{Settings, Sharing},
 };
 use crate::{Cx, Error, Key, Result, UserId, background::Background};
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     uncacheable: Cache<Place, ()>,
     /// Sees fills through to the store.
     pub(crate) background: Background,
+    pub(crate) refreshes: Arc<Refreshes>,
     registry: Mutex<Registry>,
 }
 
@@ -87,6 +89,7 @@ impl ResponseCache {
             counters: Counters::default(),
             uncacheable,
             background,
+            refreshes: Arc::default(),
             registry: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }

@@ -38,9 +38,26 @@ impl CacheLayer {
     }
 
     /// Serves a response this long past its freshness when the handler answers 5xx or fails. Defaults to not at
-    /// all; the response's own `stale-if-error` counts first, and `must-revalidate` forbids it.
+    /// all, but see [`CachePolicy::rfc`] for handlers that fail.
+    ///
+    /// The response's own `stale-if-error` counts first. `must-revalidate`, `proxy-revalidate`, `no-cache`, and in a
+    /// public cache `s-maxage` forbid it (RFC 9111, 4.2.4).
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.settings.stale_if_error = Some(window);
+        self
+    }
+
+    /// Serves a response at once this long past its freshness, and asks the handler in the background. Defaults to not
+    /// at all.
+    ///
+    /// 1. The response's own `stale-while-revalidate` counts first, and the same directives forbid it as forbid
+    ///    [`stale_if_error`](Self::stale_if_error) (RFC 5861, 3).
+    /// 2. One refresh at a time runs for each variant of a URL in a process. It is the arriving `GET` itself, with its
+    ///    extensions, but without what is conditional about it and without its range; a `HEAD` starts none.
+    /// 3. Where the handler fails, answers 5xx or takes longer than 30 seconds, the response serves until its window ends.
+    ///    Where it answers something that may not be stored, the URL is purged.
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.settings.stale_while_revalidate = Some(window);
         self
     }
 

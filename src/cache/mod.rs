@@ -8,7 +8,9 @@
 //! 3. A hit is one command to Redis and copies no body. `HEAD` and conditional requests are answered from the
 //!    entry, and so is a single range of a stored 200; other ranges are the handler's. A stale response with an `ETag` or
 //!    `Last-Modified` of the handler's is kept as long again as it was fresh, ten minutes at least and a day at most, and the
-//!    handler is asked whether it still holds: its 304 renews the entry.
+//!    handler is asked whether it still holds: its 304 renews the entry. Past its freshness a response serves while it is
+//!    refreshed in the background ([`stale_while_revalidate`](CacheLayer::stale_while_revalidate): `ttl=-3`), and where the
+//!    handler fails ([`stale_if_error`](CacheLayer::stale_if_error)), for as long as the layer or the response says (RFC 5861).
 //! 4. One request at a time fills a URL, others wait up to two seconds for it. The body streams to the client while it
 //!    is kept; over [`max_body`](CacheLayer::max_body) it streams on and is not kept.
 //! 5. Purging a tag is one small write, no scan; a purge while the handler runs wins over what the handler read before.
@@ -61,6 +63,7 @@ mod frame;
 mod future;
 mod handle;
 mod hint;
+mod invalidate;
 mod layer;
 mod memory;
 mod outcome;
@@ -69,6 +72,7 @@ mod policy;
 #[cfg(feature = "redis")]
 mod redis;
 mod reference;
+mod refresh;
 mod service;
 mod settings;
 mod store;

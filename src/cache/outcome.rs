@@ -52,8 +52,15 @@ pub(crate) enum Answered {
     Hit {
         left: Duration,
     },
+    /// From the store, past its time: it is being refreshed, or the request puts up with it.
+    HitStale {
+        past: Duration,
+    },
     Collapsed,
+    /// The handler has failed, and the response or the layer says that it may stand in then.
     Stale,
+    /// The handler has failed, and nothing forbids that it stands in.
+    Disconnected,
     Validated {
         why_asked: WhyAsked,
         is_kept: bool,
@@ -78,9 +85,9 @@ pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 impl Answered {
     pub(crate) fn outcome(self) -> CacheOutcome {
         match self {
-            Self::Hit { .. } => CacheOutcome::Hit,
+            Self::Hit { .. } | Self::HitStale { .. } => CacheOutcome::Hit,
             Self::Collapsed => CacheOutcome::Collapsed,
-            Self::Stale => CacheOutcome::Stale,
+            Self::Stale | Self::Disconnected => CacheOutcome::Stale,
             Self::Validated { .. } => CacheOutcome::Validated,
             Self::Kept { .. } => CacheOutcome::Miss,
             Self::Refused { .. } | Self::NotKept(_) => CacheOutcome::Uncacheable,
@@ -94,8 +101,13 @@ impl Answered {
     pub(crate) fn write(self, headers: &mut HeaderMap) {
         let value = match self {
             Self::Hit { left } => written(format!("towerkeep; hit; ttl={}", left.as_secs())),
+            // Rounded away from zero, as what is left is rounded towards it.
+            Self::HitStale { past } => {
+                written(format!("towerkeep; hit; ttl=-{}", past.as_micros().div_ceil(1_000_000)))
+            }
             Self::Collapsed => HeaderValue::from_static("towerkeep; fwd=miss; collapsed"),
             Self::Stale => HeaderValue::from_static("towerkeep; fwd=stale; detail=stale-if-error"),
+            Self::Disconnected => HeaderValue::from_static("towerkeep; fwd=stale; detail=disconnected"),
             Self::Validated { why_asked, is_kept } => {
                 let stored = if is_kept { "; stored" } else { "" };
                 written(format!("towerkeep; fwd={why_asked}; fwd-status=304{stored}"))
@@ -152,6 +164,11 @@ impl Counters {
         crate::telemetry::count("towerkeep_cache_requests_total", [("cache", cache), ("outcome", outcome.as_str())]);
     }
 
+    /// Counts what became of a refresh, which is no request of a client's.
+    pub(crate) fn add_refresh(cache: &'static str, outcome: CacheOutcome) {
+        crate::telemetry::count("towerkeep_cache_refreshes_total", [("cache", cache), ("outcome", outcome.as_str())]);
+    }
+
     pub(crate) fn read(&self) -> CacheStats {
         CacheStats(std::array::from_fn(|n| self.0[n].load(Relaxed)))
     }
@@ -166,8 +183,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(CACHE_STATUS, HeaderValue::from_static("inner; hit"));
         Answered::Hit { left: Duration::from_millis(1_900) }.write(&mut headers);
+        Answered::HitStale { past: Duration::from_millis(1_100) }.write(&mut headers);
         let lines: Vec<_> = headers.get_all(CACHE_STATUS).iter().collect();
-        assert_eq!(lines, ["inner; hit", "towerkeep; hit; ttl=1"]);
+        assert_eq!(lines, ["inner; hit", "towerkeep; hit; ttl=1", "towerkeep; hit; ttl=-2"]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use super::{ResponseBody, ResponseFuture, handle::Mount};
 use crate::service::take_ready;
 
 /// Caches the responses of `S`; see [`CacheLayer`](super::CacheLayer). Errors of `S` pass through.
+///
+/// Its future and body are `Send` because a stale response is refreshed in the background.
 #[derive(Clone)]
 pub struct CacheService<S> {
     inner: S,
@@ -30,7 +32,8 @@ impl<S> CacheService<S> {
 impl<S, B, R> Service<Request<B>> for CacheService<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
-    R: Body<Data = Bytes>,
+    S::Future: Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;

@@ -4,6 +4,7 @@ mod bodies;
 mod partitions;
 mod purges;
 mod ranges;
+mod stale;
 mod together;
 mod validation;
 

@@ -3,8 +3,8 @@
 use http::{
     HeaderMap, HeaderName,
     header::{
-        CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-        IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY,
+        CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY,
     },
 };
 
@@ -27,6 +27,12 @@ pub(crate) fn ask_about(stored: Option<&HeaderMap>, request: &mut HeaderMap) {
             request.insert(condition, value.clone());
         }
     }
+}
+
+/// Asks for the whole response, whatever part of it the client wants.
+pub(crate) fn ask_for_all(request: &mut HeaderMap) {
+    request.remove(RANGE);
+    request.remove(IF_RANGE);
 }
 
 /// The stored fields with those of a 304 put in their place, but for what describes the stored bytes (RFC 9111, 3.2).

@@ -39,6 +39,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) ttl: Option<Duration>,
     pub(crate) also: &'a [(StatusCode, Duration)],
     pub(crate) stale_if_error: Option<Duration>,
+    pub(crate) stale_while_revalidate: Option<Duration>,
     /// The handler's word about our cache alone.
     pub(crate) hint_ttl: Option<Duration>,
 }
@@ -48,13 +49,21 @@ pub(crate) struct Terms<'a> {
 pub(crate) struct Span {
     pub(crate) initial_age: Duration,
     pub(crate) fresh_for: Duration,
-    /// After that, if the handler fails.
+    /// How long its freshness was over by then.
+    pub(crate) past: Duration,
+    /// After its freshness, if the handler fails.
     pub(crate) stale_for: Duration,
-    /// After its freshness, to ask the handler whether it still holds.
+    /// After its freshness, while it is refreshed in the background.
+    pub(crate) refresh_for: Duration,
+    /// After its freshness, to ask the handler whether it still holds, or to stand in for one that is gone.
     pub(crate) kept_for: Duration,
+    /// Nothing forbids to serve it stale.
+    pub(crate) may_be_stale: bool,
+    /// The handler can be asked about it.
+    pub(crate) has_validator: bool,
 }
 
-/// A response with a validator is kept to be asked about as long again as it was fresh, within these bounds.
+/// What is of use after its freshness is kept as long again as it was fresh, within these bounds.
 const KEPT_AT_LEAST: Duration = minutes(10);
 const KEPT_AT_MOST: Duration = hours(24);
 
@@ -93,21 +102,48 @@ pub(crate) fn decide(
     let said = Directives::of_response(headers);
     refuse(terms, asked, status, headers, &said)?;
     let initial_age = freshness::initial_age(headers, now);
-    let lifetime = lifetime(terms, status, headers, &said, now).filter(|_| !said.no_cache).unwrap_or_default();
-    let fresh_for = lifetime.saturating_sub(initial_age);
-    let has_validator = status == StatusCode::OK && conditional::has_validator(headers);
+    let lifetime = lifetime(terms, status, headers, &said, now);
+    let span = span(terms, status, headers, &said, lifetime, initial_age);
+    let is_rfc = terms.policy == CachePolicy::rfc();
     // To be asked about each time is worth a place only where the handler is far away.
-    if fresh_for.is_zero() && !(has_validator && terms.policy == CachePolicy::rfc()) {
+    if span.fresh_for.is_zero() && span.refresh_for <= span.past && !(span.has_validator && is_rfc) {
         return Err(if said.no_cache { Refusal::NoCache } else { Refusal::NotFresh });
     }
+    Ok(span)
+}
+
+/// The numbers, from a freshness that began `initial_age` ago.
+fn span(
+    terms: &Terms<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    said: &Directives,
+    lifetime: Option<Duration>,
+    initial_age: Duration,
+) -> Span {
+    // What has none has no window after it; where the handler says zero, only the handler can open one.
+    let lasting = terms.stale_while_revalidate.filter(|_| lifetime.is_some_and(|lifetime| !lifetime.is_zero()));
+    let refresh = said.stale_while_revalidate.filter(|_| lifetime.is_some()).or(lasting);
+    let lifetime = lifetime.filter(|_| !said.no_cache).unwrap_or_default();
+    let fresh_for = lifetime.saturating_sub(initial_age);
+    let has_validator = status == StatusCode::OK && conditional::has_validator(headers);
     // s-maxage implies proxy-revalidate (RFC 9111, 5.2.2.10); with either nothing stale may be served.
     let may_be_stale = !said.no_cache
         && !said.must_revalidate
         && !said.proxy_revalidate
         && (terms.is_private || said.s_maxage.is_none());
-    let stale_for = said.stale_if_error.or(terms.stale_if_error).filter(|_| may_be_stale).unwrap_or_default();
-    let kept_for = if has_validator { fresh_for.clamp(KEPT_AT_LEAST, KEPT_AT_MOST) } else { Duration::ZERO };
-    Ok(Span { initial_age, fresh_for, stale_for, kept_for })
+    let window = |length: Option<Duration>| length.filter(|_| may_be_stale).unwrap_or_default();
+    let is_kept = has_validator || may_be_stale && terms.policy == CachePolicy::rfc();
+    Span {
+        initial_age,
+        fresh_for,
+        past: initial_age.saturating_sub(lifetime),
+        stale_for: window(said.stale_if_error.or(terms.stale_if_error)),
+        refresh_for: window(refresh),
+        kept_for: if is_kept { fresh_for.clamp(KEPT_AT_LEAST, KEPT_AT_MOST) } else { Duration::ZERO },
+        may_be_stale,
+        has_validator,
+    }
 }
 
 fn refuse(

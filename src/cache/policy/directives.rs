@@ -23,7 +23,10 @@ pub(crate) struct Directives {
     pub(crate) max_age: Option<Duration>,
     pub(crate) s_maxage: Option<Duration>,
     pub(crate) min_fresh: Option<Duration>,
+    /// The longest staleness that a request puts up with.
+    pub(crate) max_stale: Option<Duration>,
     pub(crate) stale_if_error: Option<Duration>,
+    pub(crate) stale_while_revalidate: Option<Duration>,
 }
 
 /// A larger number is this one: "infinity" (RFC 9111, 1.2.2).
@@ -54,6 +57,9 @@ impl Directives {
         let name = name.trim_ascii().to_ascii_lowercase();
         if let Some(flag) = self.flag(&name) {
             *flag = true;
+        } else if name == b"max-stale" && value.is_none() {
+            // Of any age (RFC 9111, 5.2.1.2).
+            self.max_stale = Some(Duration::MAX);
         } else if let Some(slot) = self.number(&name) {
             put(slot, value);
         }
@@ -81,7 +87,9 @@ impl Directives {
             b"max-age" => &mut self.max_age,
             b"s-maxage" => &mut self.s_maxage,
             b"min-fresh" => &mut self.min_fresh,
+            b"max-stale" => &mut self.max_stale,
             b"stale-if-error" => &mut self.stale_if_error,
+            b"stale-while-revalidate" => &mut self.stale_while_revalidate,
             _ => return None,
         })
     }

@@ -9,12 +9,16 @@ mod targeted;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, Method, header::CONNECTION};
 
 use crate::clock::Timestamp;
 use directives::{Directives, list};
 
-pub(crate) use conditional::{ask_about, freshened, is_for_the_handler, is_not_modified, not_modified_headers};
+pub(crate) use conditional::{
+    ask_about, ask_for_all, freshened, is_for_the_handler, is_not_modified, not_modified_headers,
+};
 pub(crate) use decide::{Asked, Refusal, Span, Terms, decide};
 pub(crate) use range::{Part, content_range, part};
 
@@ -47,37 +51,69 @@ impl CachePolicy {
         Self(Profile::Shared)
     }
 
-    /// Everything that RFC 9111 permits a shared cache: `Set-Cookie` is stored, freshness is guessed from
-    /// `Last-Modified`, and a request's directives count.
+    /// Everything that RFC 9111 permits a shared cache.
+    ///
+    /// 1. `Set-Cookie` is stored, and freshness is guessed from `Last-Modified`.
+    /// 2. A request's directives count, `max-stale` among them.
+    /// 3. Where the service inside fails with an error instead of a response, as a proxy's does when the server is not
+    ///    reached, a stored response stands in that no directive forbids to serve stale (RFC 9111, 4.2.4). For that
+    ///    each is kept as long again as it was fresh: ten minutes at least, a day at most.
     pub const fn rfc() -> Self {
         Self(Profile::Rfc)
     }
 }
 
-/// How a request that a fresh response is stored for has to be answered.
+/// How far a stored response is, for a request that it could answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) age: Duration,
+    /// How long it is still fresh; nothing when it is stale.
+    pub(crate) left: Option<Duration>,
+    /// How long it is stale.
+    pub(crate) past: Duration,
+    /// It serves while it is refreshed.
+    pub(crate) may_be_refreshed: bool,
+    /// Nothing forbids to serve it stale.
+    pub(crate) may_be_stale: bool,
+}
+
+/// How a request that a response is stored for has to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reuse {
     /// From the store.
-    Yes,
-    /// By the handler: the request's directives want it younger.
+    Fresh,
+    /// From the store, and the handler is asked in the background (RFC 5861, 3).
+    WhileRefreshed,
+    /// From the store, because the request puts up with it.
+    Stale,
+    /// By the handler: it is too old.
     Refused,
 }
 
-/// Whether a stored response of this age and remaining freshness is good for `request` (RFC 9111, 5.2.1).
-pub(crate) fn reuse(
-    policy: CachePolicy,
-    request: &HeaderMap,
-    age: std::time::Duration,
-    left: std::time::Duration,
-) -> Reuse {
-    if policy == CachePolicy::shared() {
-        return Reuse::Yes;
+/// Whether a stored response is good for `request` (RFC 9111, 4.2.4 and 5.2.1).
+pub(crate) fn reuse(policy: CachePolicy, request: &HeaderMap, stored: Standing) -> Reuse {
+    let Standing { age, left, past, may_be_refreshed, may_be_stale } = stored;
+    let asked = if policy == CachePolicy::rfc() { Directives::of(request) } else { Directives::default() };
+    let puts_up_with = asked.max_stale.is_some_and(|most| past <= most);
+    let is_refused = asked.no_cache
+        || is_pragma(policy, request, &asked)
+        || asked.max_age.is_some_and(|most| age > most)
+        || asked.min_fresh.is_some_and(|least| left.unwrap_or_default() < least)
+        // Whoever names an age wants nothing stale, unless they say so (RFC 9111, 5.2.1.1).
+        || left.is_none() && asked.max_age.is_some() && !puts_up_with;
+    match () {
+        () if is_refused => Reuse::Refused,
+        () if left.is_some() => Reuse::Fresh,
+        () if may_be_refreshed => Reuse::WhileRefreshed,
+        () if may_be_stale && puts_up_with => Reuse::Stale,
+        () => Reuse::Refused,
     }
-    let asked = Directives::of(request);
-    let pragma =
-        !asked.present && list(request, &http::header::PRAGMA).any(|word| word.eq_ignore_ascii_case(b"no-cache"));
-    let is_too_old = asked.max_age.is_some_and(|max| age > max) || asked.min_fresh.is_some_and(|min| left < min);
-    if asked.no_cache || pragma || is_too_old { Reuse::Refused } else { Reuse::Yes }
+}
+
+/// `Pragma: no-cache`, from clients older than `Cache-Control` (RFC 9111, 5.4).
+fn is_pragma(policy: CachePolicy, request: &HeaderMap, asked: &Directives) -> bool {
+    let mut words = list(request, &http::header::PRAGMA);
+    policy == CachePolicy::rfc() && !asked.present && words.any(|word| word.eq_ignore_ascii_case(b"no-cache"))
 }
 
 /// Whether the client wants no answer rather than the handler's (RFC 9111, 5.2.1.7).

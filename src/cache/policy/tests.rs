@@ -18,7 +18,15 @@ fn headers(lines: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn terms() -> Terms<'static> {
-    Terms { policy: SHARED, is_private: false, ttl: Some(minutes(1)), also: &[], stale_if_error: None, hint_ttl: None }
+    Terms {
+        policy: SHARED,
+        is_private: false,
+        ttl: Some(minutes(1)),
+        also: &[],
+        stale_if_error: None,
+        stale_while_revalidate: None,
+        hint_ttl: None,
+    }
 }
 
 fn verdict(
@@ -159,15 +167,85 @@ fn section_4_2_4_stale_if_error_yields_to_must_revalidate() {
     assert_eq!(stale_for("s-maxage=5"), seconds(0));
 }
 
+/// RFC 5861, 3: the window begins where the freshness ends, and what forbids stale answers forbids it.
+#[test]
+fn rfc_5861_stale_while_revalidate() {
+    let lasting = Terms { stale_while_revalidate: Some(minutes(5)), ..terms() };
+    let of = |lines: &[(&str, &str)]| {
+        verdict(&lasting, &[], 200, lines).map(|span| span.refresh_for.saturating_sub(span.past))
+    };
+    assert_eq!(of(&[]), Ok(minutes(5)));
+    assert_eq!(of(&[("cache-control", "max-age=5, stale-while-revalidate=7")]), Ok(seconds(7)));
+    assert_eq!(of(&[("cache-control", "max-age=0, stale-while-revalidate=7")]), Ok(seconds(7)));
+    assert_eq!(of(&[("cache-control", "max-age=5, stale-while-revalidate=7"), ("age", "9")]), Ok(seconds(3)));
+    assert_eq!(of(&[("cache-control", "max-age=5, stale-while-revalidate=7"), ("age", "12")]), Err(Refusal::NotFresh));
+    for forbids in ["must-revalidate", "proxy-revalidate", "s-maxage=5"] {
+        let said = format!("max-age=5, stale-while-revalidate=7, {forbids}");
+        assert_eq!(of(&[("cache-control", &said)]), Ok(seconds(0)), "{forbids}");
+    }
+    assert_eq!(of(&[("cache-control", "no-cache, stale-while-revalidate=7")]), Err(Refusal::NoCache));
+    assert_eq!(of(&[("cache-control", "max-age=0")]), Err(Refusal::NotFresh), "the layer opens no window after none");
+    let silent = [("cache-control", "stale-while-revalidate=7")];
+    for status in [404, 500] {
+        assert_eq!(verdict(&lasting, &[], status, &silent), Err(Refusal::NotFresh), "{status}");
+    }
+    let private = Terms { is_private: true, ..lasting };
+    let span = verdict(&private, &[], 200, &[("cache-control", "s-maxage=5, max-age=5")]).expect("stored");
+    assert_eq!(span.refresh_for, minutes(5), "s-maxage is for shared caches");
+}
+
+/// Ten seconds old, five to go.
+const FRESH: Standing = Standing {
+    age: seconds(10),
+    left: Some(seconds(5)),
+    past: seconds(0),
+    may_be_refreshed: false,
+    may_be_stale: false,
+};
+/// Ten seconds old, stale for five.
+const STALE: Standing =
+    Standing { age: seconds(10), left: None, past: seconds(5), may_be_refreshed: false, may_be_stale: true };
+
+fn reused(policy: CachePolicy, line: &str, stored: Standing) -> Reuse {
+    reuse(policy, &headers(&[("cache-control", line)]), stored)
+}
+
 /// RFC 9111, 5.2.1: a request's directives count by the RFC profile only.
 #[test]
 fn section_5_2_1_request_directives() {
-    let of = |policy, line: &str| reuse(policy, &headers(&[("cache-control", line)]), seconds(10), seconds(5));
+    let rfc = CachePolicy::rfc();
     for line in ["no-cache", "max-age=0", "max-age=9", "min-fresh=6"] {
-        assert_eq!(of(CachePolicy::rfc(), line), Reuse::Refused, "{line}");
-        assert_eq!(of(SHARED, line), Reuse::Yes, "{line}");
+        assert_eq!(reused(rfc, line, FRESH), Reuse::Refused, "{line}");
+        assert_eq!(reused(SHARED, line, FRESH), Reuse::Fresh, "{line}");
     }
-    assert_eq!(of(CachePolicy::rfc(), "max-age=10, min-fresh=5, max-stale=99"), Reuse::Yes);
+    assert_eq!(reused(rfc, "max-age=10, min-fresh=5, max-stale=99", FRESH), Reuse::Fresh);
+}
+
+/// RFC 9111, 5.2.1.2: as stale as the request allows, where the response does not forbid it.
+#[test]
+fn section_5_2_1_2_max_stale() {
+    let rfc = CachePolicy::rfc();
+    for line in ["max-stale", "max-stale=5", "max-stale=5, max-age=10"] {
+        assert_eq!(reused(rfc, line, STALE), Reuse::Stale, "{line}");
+        assert_eq!(reused(SHARED, line, STALE), Reuse::Refused, "{line}");
+        assert_eq!(reused(rfc, line, Standing { may_be_stale: false, ..STALE }), Reuse::Refused, "{line}");
+    }
+    for line in
+        ["", "max-stale=4", "max-stale=x", "max-stale, no-cache", "max-stale, max-age=9", "max-stale, min-fresh=1"]
+    {
+        assert_eq!(reused(rfc, line, STALE), Reuse::Refused, "{line}");
+    }
+}
+
+/// RFC 5861, 3; RFC 9111, 5.2.1.1: a request that names an age wants nothing stale.
+#[test]
+fn rfc_5861_in_its_window_a_stale_response_serves() {
+    let stored = Standing { may_be_refreshed: true, ..STALE };
+    assert_eq!(reused(SHARED, "no-cache", stored), Reuse::WhileRefreshed);
+    assert_eq!(reused(CachePolicy::rfc(), "max-stale=1", stored), Reuse::WhileRefreshed);
+    for line in ["no-cache", "max-age=99", "min-fresh=1"] {
+        assert_eq!(reused(CachePolicy::rfc(), line, stored), Reuse::Refused, "{line}");
+    }
 }
 
 /// RFC 9111, 3.1: the connection's own fields are not stored.
@@ -256,7 +334,7 @@ proptest! {
             let said = Directives::of_response(&response);
             prop_assert!(!said.no_store || said.must_understand);
             prop_assert!(!said.private && !response.contains_key("set-cookie") && status != 429);
-            prop_assert!(span.fresh_for > seconds(0));
+            prop_assert!(span.fresh_for + span.refresh_for > seconds(0));
         }
         let _ = (is_not_modified(&request, &response), stored_headers(&response), is_for_the_handler(&request));
     }
