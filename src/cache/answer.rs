@@ -28,7 +28,7 @@ impl Answer<'_> {
     /// The whole entry, its head only for `HEAD`, a part of it, or 304 where the client has it already.
     pub(crate) fn to(&self, method: &Method, request: &HeaderMap) -> Response<Bytes> {
         let entry = self.entry;
-        let is_known = entry.status == StatusCode::OK && policy::is_not_modified(request, &entry.headers);
+        let is_known = entry.status == StatusCode::OK && policy::is_not_modified(request, &entry.headers, self.now);
         let (status, mut headers, body) = match (is_known, *method == Method::HEAD) {
             (true, _) => (StatusCode::NOT_MODIFIED, policy::not_modified_headers(&entry.headers), Bytes::new()),
             (false, true) => (entry.status, self.whole_headers(), Bytes::new()),

@@ -178,6 +178,9 @@ impl Fill {
         let (mut parts, _) = response.into_parts();
         let hint: CacheHint = parts.extensions.remove().unwrap_or_default();
         let now = self.now();
+        if !policy::is_about(&stale.headers, &parts.headers) {
+            return self.contradicted(&stale, Answered::Validated { why_asked, is_kept: false }, now);
+        }
         policy::complete_date(&mut parts.headers, now);
         // Its own `Vary` takes the place of the stored one, in which what the layer chooses by stands already.
         if parts.headers.contains_key(VARY) {
@@ -203,6 +206,19 @@ impl Fill {
             Err(_) => self.give_up(true),
         }
         response
+    }
+
+    /// A 304 about another response than the one that was asked about renews nothing.
+    fn contradicted<B>(
+        mut self: Box<Self>,
+        stale: &Entry,
+        answered: Answered,
+        now: Timestamp,
+    ) -> Response<ResponseBody<B>> {
+        self.count(answered);
+        self.give_up(true);
+        let answer = Answer { entry: stale, settings: &self.mount.settings, answered, now };
+        answer.to(&Method::GET, &self.request).map(ResponseBody::full)
     }
 
     fn entry_of(&self, Parts { status, headers, tags }: Parts, body: Bytes, span: Span, stored: Timestamp) -> Entry {

@@ -5,6 +5,7 @@ mod partitions;
 mod purges;
 mod ranges;
 mod stale;
+mod table;
 mod together;
 mod validation;
 

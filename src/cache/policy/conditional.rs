@@ -8,15 +8,16 @@ use http::{
     },
 };
 
-use super::{directives::list, freshness::date};
+use super::{date::date, directives::list};
+use crate::clock::Timestamp;
 
 /// What a 304 carries of the stored response (RFC 9110, 15.4.5; what is for other caches by RFC 9213).
 const KEPT: [HeaderName; 7] =
     [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY, super::targeted::CDN_CACHE_CONTROL];
 
 /// Whether the handler named this state of the resource, so that it can be asked about it.
-pub(crate) fn has_validator(response: &HeaderMap) -> bool {
-    response.contains_key(ETAG) || date(response, &LAST_MODIFIED).is_some()
+pub(crate) fn has_validator(response: &HeaderMap, now: Timestamp) -> bool {
+    response.contains_key(ETAG) || date(response, &LAST_MODIFIED, now).is_some()
 }
 
 /// Asks about the stored response in place of the client's copy (RFC 9111, 4.3.1); about nothing where there is none.
@@ -35,6 +36,15 @@ pub(crate) fn ask_for_all(request: &mut HeaderMap) {
     request.remove(IF_RANGE);
 }
 
+/// Whether a 304 speaks of the stored response: not where its strong tag names another one (RFC 9111, 4.3.4).
+pub(crate) fn is_about(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
+    let strong = not_modified.get(ETAG).map(http::HeaderValue::as_bytes).filter(|tag| !tag.starts_with(b"W/"));
+    match (stored.get(ETAG), strong) {
+        (Some(stored), Some(told)) => opaque(stored.as_bytes()) == told,
+        _ => true,
+    }
+}
+
 /// The stored fields with those of a 304 put in their place, but for what describes the stored bytes (RFC 9111, 3.2).
 pub(crate) fn freshened(stored: &HeaderMap, by: &HeaderMap) -> HeaderMap {
     const OF_THE_BYTES: [&str; 5] = ["content-encoding", "content-length", "content-md5", "content-range", "etag"];
@@ -50,13 +60,15 @@ pub(crate) fn freshened(stored: &HeaderMap, by: &HeaderMap) -> HeaderMap {
 
 /// Whether the client's copy is the stored one: 304.
 ///
-/// `If-None-Match` is compared weakly and hides `If-Modified-Since` (RFC 9110, 13.2.2).
-pub(crate) fn is_not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
+/// `If-None-Match` is compared weakly and hides `If-Modified-Since` (RFC 9110, 13.2.2). Where the handler does not tell when
+/// the resource changed, it was not after the response was made (RFC 9111, 4.3.2).
+pub(crate) fn is_not_modified(request: &HeaderMap, stored: &HeaderMap, now: Timestamp) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         let etag = stored.get(ETAG).map(|etag| opaque(etag.as_bytes()));
         return list(request, &IF_NONE_MATCH).any(|asked| asked == b"*" || Some(opaque(asked)) == etag);
     }
-    match (date(request, &IF_MODIFIED_SINCE), date(stored, &LAST_MODIFIED)) {
+    let changed = || date(stored, if stored.contains_key(LAST_MODIFIED) { &LAST_MODIFIED } else { &DATE }, now);
+    match (date(request, &IF_MODIFIED_SINCE, now), changed()) {
         (Some(asked), Some(changed)) => changed <= asked,
         _ => false,
     }
@@ -86,6 +98,9 @@ fn opaque(etag: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
+    /// Sun, 06 Nov 1994 08:49:37 GMT.
+    const NOW: Timestamp = Timestamp::from_micros(784_111_777_000_000);
+
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         let line =
             |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().expect("a value"));
@@ -97,10 +112,10 @@ mod tests {
     fn entity_tags_match_weakly() {
         let stored = headers(&[("etag", "\"a,b\"")]);
         for asked in ["\"a,b\"", "W/\"a,b\"", "\"x\", \"a,b\"", "*"] {
-            assert!(is_not_modified(&headers(&[("if-none-match", asked)]), &stored), "{asked}");
+            assert!(is_not_modified(&headers(&[("if-none-match", asked)]), &stored, NOW), "{asked}");
         }
         for asked in ["\"x\"", "a,b", ""] {
-            assert!(!is_not_modified(&headers(&[("if-none-match", asked)]), &stored), "{asked}");
+            assert!(!is_not_modified(&headers(&[("if-none-match", asked)]), &stored, NOW), "{asked}");
         }
     }
 
@@ -109,9 +124,33 @@ mod tests {
     fn an_entity_tag_hides_the_date() {
         let date = "Sun, 06 Nov 1994 08:49:37 GMT";
         let stored = headers(&[("etag", "\"a\""), ("last-modified", date)]);
-        assert!(is_not_modified(&headers(&[("if-modified-since", date)]), &stored));
-        assert!(!is_not_modified(&headers(&[("if-modified-since", date), ("if-none-match", "\"x\"")]), &stored));
-        assert!(!is_not_modified(&headers(&[("if-modified-since", "yesterday")]), &stored));
+        assert!(is_not_modified(&headers(&[("if-modified-since", date)]), &stored, NOW));
+        assert!(!is_not_modified(&headers(&[("if-modified-since", date), ("if-none-match", "\"x\"")]), &stored, NOW));
+        assert!(!is_not_modified(&headers(&[("if-modified-since", "yesterday")]), &stored, NOW));
+    }
+
+    /// RFC 9111, 4.3.2: where no change is told, the date of the response stands for it.
+    #[test]
+    fn without_a_change_the_date_of_the_response_counts() {
+        let stored = headers(&[("date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+        let asked = |date: &str| is_not_modified(&headers(&[("if-modified-since", date)]), &stored, NOW);
+        assert!(asked("Sun, 06 Nov 1994 08:49:37 GMT") && !asked("Sun, 06 Nov 1994 08:49:36 GMT"));
+        let unreadable = headers(&[("date", "Sun, 06 Nov 1994 08:49:37 GMT"), ("last-modified", "x")]);
+        assert!(!is_not_modified(
+            &headers(&[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")]),
+            &unreadable,
+            NOW
+        ));
+    }
+
+    /// RFC 9111, 4.3.4.
+    #[test]
+    fn a_304_with_another_strong_tag_is_about_another_response() {
+        let stored = headers(&[("etag", "\"a\"")]);
+        for (told, is_ours) in [("\"a\"", true), ("W/\"a\"", true), ("W/\"b\"", true), ("\"b\"", false)] {
+            assert_eq!(is_about(&stored, &headers(&[("etag", told)])), is_ours, "{told}");
+        }
+        assert!(is_about(&stored, &headers(&[])) && is_about(&headers(&[]), &stored));
     }
 
     /// RFC 9110, 15.4.5: no representation fields in a 304.

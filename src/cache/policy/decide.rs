@@ -103,7 +103,7 @@ pub(crate) fn decide(
     refuse(terms, asked, status, headers, &said)?;
     let initial_age = freshness::initial_age(headers, now);
     let lifetime = lifetime(terms, status, headers, &said, now);
-    let span = span(terms, status, headers, &said, lifetime, initial_age);
+    let span = span(terms, status, headers, &said, lifetime, initial_age, now);
     let is_rfc = terms.policy == CachePolicy::rfc();
     // To be asked about each time is worth a place only where the handler is far away.
     if span.fresh_for.is_zero() && span.refresh_for <= span.past && !(span.has_validator && is_rfc) {
@@ -120,13 +120,14 @@ fn span(
     said: &Directives,
     lifetime: Option<Duration>,
     initial_age: Duration,
+    now: Timestamp,
 ) -> Span {
     // What has none has no window after it; where the handler says zero, only the handler can open one.
     let lasting = terms.stale_while_revalidate.filter(|_| lifetime.is_some_and(|lifetime| !lifetime.is_zero()));
     let refresh = said.stale_while_revalidate.filter(|_| lifetime.is_some()).or(lasting);
     let lifetime = lifetime.filter(|_| !said.no_cache).unwrap_or_default();
     let fresh_for = lifetime.saturating_sub(initial_age);
-    let has_validator = status == StatusCode::OK && conditional::has_validator(headers);
+    let has_validator = status == StatusCode::OK && conditional::has_validator(headers, now);
     // s-maxage implies proxy-revalidate (RFC 9111, 5.2.2.10); with either nothing stale may be served.
     let may_be_stale = !said.no_cache
         && !said.must_revalidate

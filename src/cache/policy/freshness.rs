@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap,
     header::{AGE, DATE, EXPIRES, LAST_MODIFIED},
 };
 
-use super::directives::{Directives, delta_seconds, list};
+use super::{
+    date::{date, date_once},
+    directives::{Directives, delta_seconds, list},
+};
 use crate::clock::Timestamp;
 
 /// The freshness that the response itself states; `None` when it states none (RFC 9111, 4.2.1).
@@ -19,19 +22,19 @@ pub(crate) fn stated(headers: &HeaderMap, said: &Directives, is_private: bool, n
 /// `Expires` minus `Date`; anything unparsable, like `0`, is the past (RFC 9111, 5.3).
 fn expires(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     headers.get(EXPIRES)?;
-    let date = date(headers, &DATE).unwrap_or(now);
-    Some(date_once(headers, &EXPIRES).map_or(Duration::ZERO, |end| end.since(date)))
+    let date = date(headers, &DATE, now).unwrap_or(now);
+    Some(date_once(headers, &EXPIRES, now).map_or(Duration::ZERO, |end| end.since(date)))
 }
 
 /// A tenth of the time since the last change, at most a day (RFC 9111, 4.2.2).
 pub(crate) fn heuristic(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let changed = date(headers, &LAST_MODIFIED)?;
-    Some((date(headers, &DATE).unwrap_or(now).since(changed) / 10).min(crate::clock::days(1)))
+    let changed = date(headers, &LAST_MODIFIED, now)?;
+    Some((date(headers, &DATE, now).unwrap_or(now).since(changed) / 10).min(crate::clock::days(1)))
 }
 
 /// How old the response was when it came to us (RFC 9111, 4.2.3; the handler's own time counts as no delay).
 pub(crate) fn initial_age(headers: &HeaderMap, now: Timestamp) -> Duration {
-    let apparent = date(headers, &DATE).map_or(Duration::ZERO, |date| now.since(date));
+    let apparent = date(headers, &DATE, now).map_or(Duration::ZERO, |date| now.since(date));
     // A list in Age is an error; the first element is used and an unparsable one ignored (RFC 9111, 5.1).
     let told = list(headers, &AGE).next().and_then(delta_seconds).unwrap_or_default();
     // `Date` has whole seconds: under one second of apparent age is none.
@@ -39,24 +42,10 @@ pub(crate) fn initial_age(headers: &HeaderMap, now: Timestamp) -> Duration {
     apparent.max(told)
 }
 
-/// The date in a field's first line.
-pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
-    let text = headers.get(name)?.to_str().ok()?;
-    httpdate::parse_http_date(text).ok().map(Timestamp::from)
-}
-
-/// As [`date`], nothing when lines contradict each other.
-fn date_once(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
-    let mut lines = headers.get_all(name).iter();
-    let first = lines.next()?;
-    if lines.any(|line| line != first) {
-        return None;
-    }
-    date(headers, name)
-}
-
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
     use crate::clock::seconds;
 

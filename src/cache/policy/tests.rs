@@ -336,7 +336,7 @@ proptest! {
             prop_assert!(!said.private && !response.contains_key("set-cookie") && status != 429);
             prop_assert!(span.fresh_for + span.refresh_for > seconds(0));
         }
-        let _ = (is_not_modified(&request, &response), stored_headers(&response), is_for_the_handler(&request));
+        let _ = (is_not_modified(&request, &response, NOW), stored_headers(&response), is_for_the_handler(&request));
     }
 
     /// RFC 9111, 4.2.3: an older response never serves longer.
