@@ -109,6 +109,10 @@ pub mod guide {
     #[doc = include_str!("../docs/boards.md")]
     pub mod boards {}
 
+    #[cfg(feature = "cache")]
+    #[doc = include_str!("../docs/cache.md")]
+    pub mod cache {}
+
     #[cfg(feature = "rate-limit")]
     #[doc = include_str!("../docs/limits.md")]
     pub mod limits {}
