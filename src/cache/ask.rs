@@ -126,7 +126,7 @@ impl Ask {
             Some(place)
                 if parts.method == Method::HEAD
                     || parts.headers.contains_key(RANGE)
-                    || Asked::of(&parts.headers).no_store =>
+                    || policy::is_no_store(&parts.headers) =>
             {
                 self.look(place, parts, None, 1)
             }
@@ -239,7 +239,7 @@ impl Ask {
             stale,
             lead: None,
             refreshing: None,
-            asked: Asked::of(&parts.headers),
+            asked: Asked::of(&parts.headers, self.now()),
             request: parts.headers.clone(),
         }
     }
@@ -253,7 +253,7 @@ impl Ask {
         reuse: Reuse,
         parts: &Parts,
     ) -> Option<Box<Fill>> {
-        let can_fill = parts.method == Method::GET && !Asked::of(&parts.headers).no_store;
+        let can_fill = parts.method == Method::GET && !policy::is_no_store(&parts.headers);
         if reuse != Reuse::WhileRefreshed || !can_fill {
             return None;
         }

@@ -22,12 +22,19 @@ use crate::{
 pub(crate) struct Asked {
     pub(crate) no_store: bool,
     pub(crate) authorization: bool,
+    /// When the handler was asked.
+    pub(crate) at: Timestamp,
 }
 
 impl Asked {
-    pub(crate) fn of(request: &HeaderMap) -> Self {
-        Self { no_store: Directives::of(request).no_store, authorization: request.contains_key(AUTHORIZATION) }
+    pub(crate) fn of(request: &HeaderMap, at: Timestamp) -> Self {
+        Self { no_store: is_no_store(request), authorization: request.contains_key(AUTHORIZATION), at }
     }
+}
+
+/// Whether the answer to `request` may be stored at all (RFC 9111, 5.2.1.5).
+pub(crate) fn is_no_store(request: &HeaderMap) -> bool {
+    Directives::of(request).no_store
 }
 
 /// What the layer, and the handler's hint, say where the response says nothing.
@@ -101,8 +108,9 @@ pub(crate) fn decide(
 ) -> Result<Span, Refusal> {
     let said = Directives::of_response(headers);
     refuse(terms, asked, status, headers, &said)?;
-    let initial_age = freshness::initial_age(headers, now);
-    let lifetime = lifetime(terms, status, headers, &said, now);
+    let delay = now.since(asked.at);
+    let initial_age = freshness::initial_age(headers, delay, now);
+    let lifetime = lifetime(terms, status, headers, &said, delay, now);
     let span = span(terms, status, headers, &said, lifetime, initial_age, now);
     let is_rfc = terms.policy == CachePolicy::rfc();
     // To be asked about each time is worth a place only where the handler is far away.
@@ -175,18 +183,22 @@ fn refuse(
 }
 
 /// The handler's hint, then what the response states, then what the layer says.
+///
+/// What is said to this cache alone begins when the response is here: a handler may take longer than it is kept.
 fn lifetime(
     terms: &Terms<'_>,
     status: StatusCode,
     headers: &HeaderMap,
     said: &Directives,
+    delay: Duration,
     now: Timestamp,
 ) -> Option<Duration> {
-    let also = || terms.also.iter().find(|(also, _)| *also == status).map(|(_, ttl)| *ttl);
-    let ttl = || terms.ttl.filter(|_| is_ordinary(status));
+    let also = || terms.also.iter().find(|(also, _)| *also == status).map(|(_, ttl)| *ttl + delay);
+    let ttl = || terms.ttl.filter(|_| is_ordinary(status)).map(|ttl| ttl + delay);
     let guess = || freshness::heuristic(headers, now).filter(|_| may_guess(terms, status, said));
     terms
         .hint_ttl
+        .map(|ttl| ttl + delay)
         .or_else(|| freshness::stated(headers, said, terms.is_private, now))
         .or_else(also)
         .or_else(ttl)

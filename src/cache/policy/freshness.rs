@@ -32,14 +32,15 @@ pub(crate) fn heuristic(headers: &HeaderMap, now: Timestamp) -> Option<Duration>
     Some((date(headers, &DATE, now).unwrap_or(now).since(changed) / 10).min(crate::clock::days(1)))
 }
 
-/// How old the response was when it came to us (RFC 9111, 4.2.3; the handler's own time counts as no delay).
-pub(crate) fn initial_age(headers: &HeaderMap, now: Timestamp) -> Duration {
+/// How old the response was when it came to us, `delay` after the handler was asked (RFC 9111, 4.2.3).
+pub(crate) fn initial_age(headers: &HeaderMap, delay: Duration, now: Timestamp) -> Duration {
     let apparent = date(headers, &DATE, now).map_or(Duration::ZERO, |date| now.since(date));
     // A list in Age is an error; the first element is used and an unparsable one ignored (RFC 9111, 5.1).
     let told = list(headers, &AGE).next().and_then(delta_seconds).unwrap_or_default();
     // `Date` has whole seconds: under one second of apparent age is none.
     let apparent = if apparent < Duration::from_secs(1) { Duration::ZERO } else { apparent };
-    apparent.max(told)
+    // Its age may have been told at any moment since.
+    apparent.max(told + delay)
 }
 
 #[cfg(test)]
@@ -96,10 +97,22 @@ mod tests {
     #[test]
     fn initial_age_is_the_larger_one() {
         let date = ("date", "Sun, 06 Nov 1994 08:49:27 GMT");
-        assert_eq!(initial_age(&headers(&[date]), NOW), seconds(10));
-        assert_eq!(initial_age(&headers(&[date, ("age", "30")]), NOW), seconds(30));
-        assert_eq!(initial_age(&headers(&[("age", "x")]), NOW), seconds(0));
-        assert_eq!(initial_age(&headers(&[("age", "7, 9")]), NOW), seconds(7));
+        let age = |lines: &[(&str, &str)]| initial_age(&headers(lines), seconds(0), NOW);
+        assert_eq!(age(&[date]), seconds(10));
+        assert_eq!(age(&[date, ("age", "30")]), seconds(30));
+        assert_eq!(age(&[("age", "x")]), seconds(0));
+        assert_eq!(age(&[("age", "7, 9")]), seconds(7));
+    }
+
+    /// RFC 9111, 4.2.3: what was told may be as old as the request; what `Date` shows has it in it already.
+    #[test]
+    fn the_time_that_the_handler_took_is_added_to_the_age_that_it_told() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:27 GMT");
+        let age = |lines: &[(&str, &str)]| initial_age(&headers(lines), seconds(4), NOW);
+        assert_eq!(age(&[]), seconds(4));
+        assert_eq!(age(&[("age", "7")]), seconds(11));
+        assert_eq!(age(&[date]), seconds(10));
+        assert_eq!(age(&[date, ("age", "7")]), seconds(11));
     }
 
     /// RFC 9111, 4.2.2: a tenth of the interval since the last change.

@@ -20,7 +20,7 @@ use directives::{Directives, list};
 pub(crate) use conditional::{
     ask_about, ask_for_all, freshened, is_about, is_for_the_handler, is_not_modified, not_modified_headers,
 };
-pub(crate) use decide::{Asked, Refusal, Span, Terms, decide};
+pub(crate) use decide::{Asked, Refusal, Span, Terms, decide, is_no_store};
 pub(crate) use range::{Part, content_range, part};
 
 /// Which of the freedoms of RFC 9111 a cache uses.

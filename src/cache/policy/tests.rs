@@ -36,7 +36,7 @@ fn verdict(
     response: &[(&str, &str)],
 ) -> Result<Span, Refusal> {
     let status = StatusCode::from_u16(status).expect("a status");
-    decide(terms, Asked::of(&headers(request)), status, &headers(response), NOW)
+    decide(terms, Asked::of(&headers(request), NOW), status, &headers(response), NOW)
 }
 
 fn fresh_for(response: &[(&str, &str)]) -> Option<std::time::Duration> {
@@ -330,7 +330,7 @@ proptest! {
     #[test]
     fn nothing_panics_and_nothing_private_is_shared(request in wild(), response in wild(), status in 100u16..600) {
         let status = StatusCode::from_u16(status).expect("in range");
-        if let Ok(span) = decide(&terms(), Asked::of(&request), status, &response, NOW) {
+        if let Ok(span) = decide(&terms(), Asked::of(&request, NOW), status, &response, NOW) {
             let said = Directives::of_response(&response);
             prop_assert!(!said.no_store || said.must_understand);
             prop_assert!(!said.private && !response.contains_key("set-cookie") && status != 429);

@@ -208,6 +208,28 @@ async fn nobody_gets_what_another_request_was_told_must_be_asked_about() {
     assert_eq!((calls.load(Relaxed), &second.body[..]), (2, &b"call 2"[..]));
 }
 
+/// RFC 9111, 4.2.3: the time that the handler took is part of the response's age.
+#[tokio::test]
+async fn a_slow_handlers_response_is_older_when_it_comes() {
+    let world = World::new();
+    let clock = world.clock.clone();
+    let slow = world.public().layer(service_fn(move |request: Request<()>| {
+        clock.advance(seconds(5));
+        let mut response = Response::builder().header("age", "10");
+        if request.uri().path() == "/said" {
+            response = response.header("cache-control", "max-age=60");
+        }
+        let response = response.body(Full::from("x")).expect("a response");
+        async move { Ok::<_, Infallible>(response) }
+    }));
+    // The layer's own time begins when the response is there.
+    for (path, cache) in [("/said", "towerkeep; hit; ttl=45"), ("/silent", "towerkeep; hit; ttl=50")] {
+        said(slow.clone(), get(path)).await.expect("infallible");
+        let hit = said(slow.clone(), get(path)).await.expect("infallible");
+        assert_eq!((hit.cache(), hit.header("age")), (cache, Some("15")));
+    }
+}
+
 /// A tag that the cache made for a partition's copy means nothing to the handler.
 #[tokio::test]
 async fn the_handler_is_asked_about_its_own_tags_only() {
