@@ -52,7 +52,7 @@ impl CacheLayer {
     ///
     /// 1. The response's own `stale-while-revalidate` counts first, and the same directives forbid it as forbid
     ///    [`stale_if_error`](Self::stale_if_error) (RFC 5861, 3).
-    /// 2. One refresh at a time runs for each variant of a URL in a process. It is the arriving `GET` itself, with its
+    /// 2. One refresh at a time runs for each variant of a URL in a process, and 32 in all. It is the arriving `GET` itself, with its
     ///    extensions, but without what is conditional about it and without its range; a `HEAD` starts none.
     /// 3. Where the handler fails, answers 5xx or takes longer than 30 seconds, the response serves until its window ends.
     ///    Where it answers something that may not be stored, the URL is purged.

@@ -20,6 +20,9 @@ use crate::{Cx, background::Background};
 
 /// A handler that takes longer is left alone. Nobody waits for it, but there is room for so many refreshes only.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many are under way at once. One more would wait with what its service has taken to be ready, a permit of a limit for
+/// example; a later request begins it.
+const AT_ONCE: usize = 32;
 
 /// The refreshes under way, at most one for each variant of a URL.
 ///
@@ -37,11 +40,13 @@ pub(crate) struct Refreshing {
 }
 
 impl Refreshes {
-    /// Begins the refresh of a variant, if none is under way.
+    /// Begins the refresh of a variant, if none is under way and there is room.
     pub(crate) fn begin(self: &Arc<Self>, place: &Place, variant: Variant) -> Option<Refreshing> {
         let what = (place.clone(), variant);
-        let is_first = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(what.clone());
-        is_first.then(|| Refreshing { all: Arc::clone(self), what })
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let begins = under_way.len() < AT_ONCE && under_way.insert(what.clone());
+        drop(under_way);
+        begins.then(|| Refreshing { all: Arc::clone(self), what })
     }
 }
 
@@ -99,5 +104,16 @@ mod tests {
         assert!(refreshes.begin(&place, [1; 16]).is_some(), "another variant");
         drop(first);
         assert!(refreshes.begin(&place, [0; 16]).is_some());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_only() {
+        let refreshes = Arc::new(Refreshes::default());
+        let place = Place::new("a", None, [1; 16]);
+        let variant = |n: usize| [u8::try_from(n).expect("a small number"); 16];
+        let mut under_way: Vec<_> = (0..AT_ONCE).map(|n| refreshes.begin(&place, variant(n))).collect();
+        assert!(under_way.iter().all(Option::is_some) && refreshes.begin(&place, variant(AT_ONCE)).is_none());
+        under_way.pop();
+        assert!(refreshes.begin(&place, variant(AT_ONCE)).is_some());
     }
 }
