@@ -1,7 +1,10 @@
 //! Several responses of one URL: which request fields choose, and which variants there are (RFC 9111, 4.1).
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header::VARY};
+use http::{
+    HeaderMap, HeaderName,
+    header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY},
+};
 use sha2::{Digest, Sha256};
 
 use super::policy::directives::{elements, list};
@@ -95,8 +98,10 @@ pub(crate) fn names_of(response: &HeaderMap) -> Option<Vec<HeaderName>> {
     is_fit.then_some(names)
 }
 
-/// The variant that a request asks for. Several lines of one field are one list; spaces around its elements do
-/// not count.
+/// The variant that a request asks for.
+///
+/// Several lines of one field are one list; spaces around its elements do not count. Of `Accept-Encoding` and
+/// `Accept-Language` neither do letters' case and a weight of one, and of the first neither does the order.
 pub(crate) fn select(names: &[HeaderName], request: &HeaderMap) -> Variant {
     let mut variant = Variant::default();
     if names.is_empty() {
@@ -106,14 +111,42 @@ pub(crate) fn select(names: &[HeaderName], request: &HeaderMap) -> Variant {
     for name in names {
         sum.update(name.as_str());
         sum.update(if request.contains_key(name) { [1] } else { [0] });
-        for element in list(request, name) {
-            sum.update(element);
-            sum.update(b",");
+        if [ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) {
+            preferences(name, request).iter().for_each(|element| add(&mut sum, element));
+        } else {
+            list(request, name).for_each(|element| add(&mut sum, element));
         }
         sum.update(b"\n");
     }
     variant.copy_from_slice(&sum.finalize()[..16]);
     variant
+}
+
+fn add(sum: &mut Sha256, element: &[u8]) {
+    sum.update(element);
+    sum.update(b",");
+}
+
+/// What a client prefers, in one spelling (RFC 9110, 12.5.3 and 12.5.4).
+///
+/// The order of languages stays: it means nothing by the RFC, and handlers choose by it.
+fn preferences(name: &HeaderName, request: &HeaderMap) -> Vec<Vec<u8>> {
+    let mut all: Vec<_> = list(request, name).map(preference).collect();
+    if *name == ACCEPT_ENCODING {
+        all.sort_unstable();
+        all.dedup();
+    }
+    all
+}
+
+fn preference(element: &[u8]) -> Vec<u8> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let plain: Vec<u8> = element.iter().filter(|byte| !is_space(byte)).map(u8::to_ascii_lowercase).collect();
+    let weight = plain.iter().position(|&byte| byte == b';').unwrap_or(plain.len());
+    match &plain[weight..] {
+        b";q=1" | b";q=1." | b";q=1.0" | b";q=1.00" | b";q=1.000" => plain[..weight].to_vec(),
+        _ => plain,
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +173,23 @@ mod tests {
         assert_ne!(of(&[("accept", "a,b")]), of(&[("accept", "b,a")]));
         assert_ne!(of(&[("accept", "")]), of(&[]));
         assert_ne!(of(&[("accept", "x")]), of(&[("accept-language", "x")]));
+    }
+
+    /// RFC 9110, 12.5.3 and 12.5.4: what means the same is the same variant.
+    #[test]
+    fn preferences_have_one_spelling() {
+        let of = |name: &'static str, value: &str| select(&[HeaderName::from_static(name)], &headers(&[(name, value)]));
+        let encoding = |value: &str| of("accept-encoding", value);
+        for same in ["gzip, br", "br,gzip", "GZIP;q=1.0, br", "br, gzip; q=1, br"] {
+            assert_eq!(encoding(same), encoding("br, gzip"), "{same}");
+        }
+        for other in ["br", "br, gzip;q=0.5", "br;q=0, gzip", ""] {
+            assert_ne!(encoding(other), encoding("br, gzip"), "{other}");
+        }
+        let language = |value: &str| of("accept-language", value);
+        assert_eq!(language("de-DE, en;q=0.5"), language("de-de;q=1, EN; q=0.5"));
+        assert_ne!(language("de, en"), language("en, de"));
+        assert_ne!(of("x-a", "A"), of("x-a", "a"));
     }
 
     #[test]
