@@ -115,6 +115,13 @@ impl Keyspace {
         self.join(&["cache", &id(name, &[]), &id(partition, &[PUBLIC]), &tag(url_hash)])
     }
 
+    /// One cached response under a name of the application's: `tk:cache:{template}`, with the partition in place of
+    /// `{partition}`: `user:{partition}:profile` is `tk:cache:user:42:profile`.
+    pub fn cache_fixed(&self, template: &str, partition: Option<&str>) -> String {
+        let partition = partition.map(|partition| id(partition, &[])).unwrap_or_default();
+        self.join(&["cache", &template.replace("{partition}", &partition)])
+    }
+
     /// The purges of tags in their order, one sorted set: `tk:cache:epochs`.
     pub fn cache_epochs(&self) -> String {
         self.join(&["cache", "epochs"])
@@ -245,6 +252,9 @@ mod tests {
         assert_eq!(keys.user_revoked(&user), "tk:user:revoked:42");
         assert_eq!(keys.user_actions(&user), "tk:user:42:actions");
         assert_eq!(keys.user_actions_cleared(&user), "tk:user:cleared:{tk:user:42:actions}");
+        assert_eq!(keys.cache_fixed("user:{partition}:profile", Some("42")), "tk:cache:user:42:profile");
+        assert_eq!(keys.cache_fixed("user:{partition}:profile", Some("4:{2")), "tk:cache:user:4%3a%7b2:profile");
+        assert_eq!(keys.cache_fixed("marketplace:trending", None), "tk:cache:marketplace:trending");
         assert_eq!(keys.cache_private("search", "1234", "9f"), "tk:cache:search:1234:{9f}");
         assert_eq!(keys.leaderboard("challenge", "42"), "tk:challenge:{42}:leaderboard");
         assert_eq!(keys.trending("marketplace", "day"), "tk:{marketplace:trending}:day");

@@ -115,7 +115,7 @@ impl Ask {
         let settings = &self.mount.settings;
         let is_anonymous = settings.sharing.is_private() && partition.is_none();
         let url = place::of_request(parts, &settings.ignored).filter(|_| !is_anonymous);
-        let place = url.map(|url| Place::new(settings.name, partition, url));
+        let place = url.map(|url| Place::new(settings.name, partition, url).fixed(settings.template));
         if !policy::is_safe(&parts.method) {
             let invalidate = Invalidate::new(&self.mount, &self.cx, place, Base::of(parts));
             return Next::Verdict(Verdict::Serve(Plan::Invalidate(Box::new(invalidate))));
@@ -194,6 +194,7 @@ impl Ask {
         };
         let now = self.now();
         match lookup {
+            Ok(Lookup::Found(entry, ticket)) if !is_of(&place, &entry) => self.miss(place, ticket, None, lead, parts),
             Ok(Lookup::Found(entry, ticket)) => match self.reuse(&entry, now, parts) {
                 Reuse::Refused => self.miss(place, ticket, Some(entry), lead, parts),
                 reuse => {
@@ -273,6 +274,11 @@ impl Ask {
     fn pass(&self, answered: Answered) -> Next {
         Next::Verdict(Verdict::Serve(Plan::Pass(Arc::clone(&self.mount), answered)))
     }
+}
+
+/// Under a fixed key another URL's response can lie.
+fn is_of(place: &Place, entry: &Entry) -> bool {
+    place.own_tag().is_none_or(|own| entry.tags.iter().any(|tag| tag == own.as_str()))
 }
 
 /// How an entry from the store answers.

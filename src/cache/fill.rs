@@ -92,8 +92,8 @@ pub(crate) struct Keep {
 
 /// More tags than this on one response are a mistake: it would be checked against all of them on every hit.
 const MAX_TAGS: usize = 64;
-/// Those of the cache and of the partition come beside them.
-const OWN_TAGS: usize = 2;
+/// Those of the cache, of the partition and of a fixed place come beside them.
+const OWN_TAGS: usize = 3;
 
 impl Fill {
     /// The stale response that stands in for a failed handler, if it may; those who wait get it too.
@@ -289,7 +289,8 @@ impl Fill {
         if declared_length(headers, body).is_some_and(|length| length > most) || body.size_hint().lower() > most {
             return Err(Refusal::TooLarge);
         }
-        if vary::names_of(headers).is_none() {
+        // Under a fixed key there is room for one.
+        if vary::names_of(headers).is_none_or(|names| !names.is_empty() && self.place.template().is_some()) {
             return Err(Refusal::VaryAny);
         }
         policy::decide(&terms, self.asked, status, headers, now)
@@ -334,7 +335,7 @@ impl Fill {
         let settings = &self.mount.settings;
         let own = [Tag::of_name(settings.name)].into_iter();
         let own = own.chain(self.place.partition().map(|partition| Tag::of_partition(settings.name, partition)));
-        let own: Vec<Tag> = own.collect();
+        let own: Vec<Tag> = own.chain(self.place.own_tag()).collect();
         let tags = Tags::new(own.iter().chain(&settings.tags).chain(&hint.tags));
         Keep { fill: self, status, headers, span, stored: now, tags }
     }

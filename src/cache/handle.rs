@@ -63,12 +63,14 @@ pub(crate) struct Mount {
 struct Registry {
     caches: BTreeMap<&'static str, Mounted>,
     twice: BTreeSet<&'static str>,
+    unfit: BTreeSet<&'static str>,
 }
 
 struct Mounted {
     debug: String,
     ignored: Vec<Box<str>>,
     is_private: bool,
+    template: Option<&'static str>,
 }
 
 /// After so long an uncacheable URL is looked at as if for the first time.
@@ -140,7 +142,10 @@ impl ResponseCache {
         let places = {
             let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
             let public = registry.caches.iter().filter(|(_, mounted)| !mounted.is_private);
-            public.map(|(name, cache)| Place::new(name, None, place::of_uri(url, &cache.ignored))).collect()
+            let place = |(name, cache): (&&'static str, &Mounted)| {
+                Place::new(name, None, place::of_uri(url, &cache.ignored)).fixed(cache.template)
+            };
+            public.map(place).collect()
         };
         self.purge(Purge::Places(places)).await
     }
@@ -162,30 +167,42 @@ impl ResponseCache {
         self.shared.counters.read()
     }
 
-    /// Whether every name stands for one cache; call it when all layers are mounted.
+    /// Whether every name stands for one cache, and every fixed key is one; call it when all layers are mounted.
     ///
     /// # Errors
-    /// Invalid, naming the caches that are mounted twice with different settings.
+    /// Invalid, naming the caches that are mounted twice with different settings, or whose fixed key is unfit.
     pub fn verify(&self) -> Result<()> {
         let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        if registry.twice.is_empty() {
-            return Ok(());
+        let told = |names: &BTreeSet<&'static str>| names.iter().copied().collect::<Vec<_>>().join(", ");
+        if !registry.twice.is_empty() {
+            let names = told(&registry.twice);
+            return Err(Error::invalid(format!(
+                "different caches of one name: {names}; give each its own name, or the same settings"
+            )));
         }
-        let names: Vec<&str> = registry.twice.iter().copied().collect();
-        Err(Error::invalid(format!(
-            "different caches of one name: {}; give each its own name, or the same settings",
-            names.join(", ")
-        )))
+        if !registry.unfit.is_empty() {
+            let names = told(&registry.unfit);
+            return Err(Error::invalid(format!(
+                "fixed keys that are none: {names}; write segments divided by colons, {{partition}} among them where the \
+                 cache is per user or per key, and give each cache its own"
+            )));
+        }
+        Ok(())
     }
 
     pub(crate) fn note(&self, settings: &Settings) {
         let mut registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let (name, template) = (settings.name, settings.template);
+        let is_shared = |(&other, cache): (&&str, &Mounted)| other != name && cache.template == template;
+        if !settings.is_key_fit() || template.is_some() && registry.caches.iter().any(is_shared) {
+            registry.unfit.insert(name);
+        }
         let debug = format!("{settings:?}");
         let (ignored, is_private) = (settings.ignored.clone(), settings.sharing.is_private());
-        let first =
-            registry.caches.entry(settings.name).or_insert(Mounted { debug: debug.clone(), ignored, is_private });
+        let mounted = Mounted { debug: debug.clone(), ignored, is_private, template };
+        let first = registry.caches.entry(name).or_insert(mounted);
         if first.debug != debug {
-            registry.twice.insert(settings.name);
+            registry.twice.insert(name);
         }
     }
 }

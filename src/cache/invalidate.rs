@@ -33,7 +33,8 @@ impl Invalidate {
         let told = [LOCATION, CONTENT_LOCATION].into_iter().flat_map(|name| headers.get_all(name));
         let named = told.filter_map(|reference| self.base.resolve(reference.to_str().ok()?));
         let others = named.map(|resolved| place::of_resolved(&self.base, &resolved, ignored));
-        let others = others.map(|url| Place::new(own.name(), own.partition().map(Into::into), url));
+        let others =
+            others.map(|url| Place::new(own.name(), own.partition().map(Into::into), url).fixed(own.template()));
         let places = std::iter::once(own.clone()).chain(others.take(MAX_NAMED)).collect();
         let shared = &self.mount.cache.shared;
         let purging = shared.store.purge(&aftermath(&self.cx), Purge::Places(places));

@@ -97,6 +97,26 @@ impl CacheLayer {
         self
     }
 
+    /// Keeps one response, under the key `tk:cache:{template}`, which programs and people can find: `marketplace:trending`,
+    /// or `user:{partition}:profile` where the cache is `per_user` or `per`. Defaults to a key made of the URL.
+    ///
+    /// 1. Segments are letters, digits, `_`, `-` and `.`, divided by colons. In `per_user` and `per` one of them has to be
+    ///    `{partition}`, in `public` none. What is unfit is told by [`ResponseCache::verify`], and until then nothing is
+    ///    stored. Two caches cannot share a template.
+    /// 2. It is for one URL: a response to another one may push it out, and is never served in its place. Responses with
+    ///    `Vary` are not stored.
+    ///
+    /// ```
+    /// use towerkeep::{cache::{MemoryCacheStore, ResponseCache}, clock::{Clock, minutes}};
+    /// let cache = ResponseCache::new(MemoryCacheStore::new(Clock::system()));
+    /// let profile = cache.per_user("profile").ttl(minutes(5)).fixed_key("user:{partition}:profile");
+    /// # let _ = profile;
+    /// ```
+    pub fn fixed_key(mut self, template: &'static str) -> Self {
+        self.settings.template = Some(template);
+        self
+    }
+
     /// Whether it does anything; off, requests pass untouched. Defaults to on.
     pub fn enabled(mut self, on: bool) -> Self {
         self.settings.enabled = on;
@@ -108,6 +128,8 @@ impl<S> Layer<S> for CacheLayer {
     type Service = CacheService<S>;
     fn layer(&self, inner: S) -> CacheService<S> {
         self.cache.note(&self.settings);
-        CacheService::new(inner, Arc::new(Mount { settings: self.settings.clone(), cache: self.cache.clone() }))
+        let mut settings = self.settings.clone();
+        settings.enabled &= settings.is_key_fit();
+        CacheService::new(inner, Arc::new(Mount { settings, cache: self.cache.clone() }))
     }
 }

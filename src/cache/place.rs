@@ -5,7 +5,10 @@ use std::sync::Arc;
 use http::{HeaderMap, Uri, header::HOST, request::Parts};
 use sha2::{Digest, Sha256};
 
-use super::reference::{Base, Resolved};
+use super::{
+    Tag,
+    reference::{Base, Resolved},
+};
 use crate::key::Keyspace;
 
 /// Where the responses of one URL lie.
@@ -14,17 +17,40 @@ use crate::key::Keyspace;
 ///    name (values of one name keep their order). 128 bits of its SHA-256 stand in keys.
 /// 2. The scheme does not count, because a proxy ends TLS. `X-Forwarded-*` never counts.
 /// 3. A partition keeps one user's or one key's responses from all others.
+/// 4. A fixed place has a key without the URL, and room for one response. That it is the right URL's is told by
+///    [`own_tag`](Self::own_tag).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     name: &'static str,
     partition: Option<Arc<str>>,
     url: [u8; 16],
+    template: Option<&'static str>,
 }
 
 impl Place {
     /// The place of `url` in the cache `name`.
     pub fn new(name: &'static str, partition: Option<Arc<str>>, url: [u8; 16]) -> Self {
-        Self { name, partition, url }
+        Self { name, partition, url, template: None }
+    }
+
+    /// The same, under the key that `template` makes, where there is one.
+    #[must_use]
+    pub fn fixed(mut self, template: Option<&'static str>) -> Self {
+        self.template = template;
+        self
+    }
+
+    /// The template of its key; nothing where the key is made of the URL.
+    pub fn template(&self) -> Option<&'static str> {
+        self.template
+    }
+
+    /// The tag that every response of a fixed place has: it purges, and tells those of other URLs apart.
+    pub fn own_tag(&self) -> Option<Tag> {
+        self.template?;
+        let mut place = format!("{}:{}:", self.name, self.partition().unwrap_or_default());
+        crate::request_key::push_hex(&mut place, &self.url);
+        Some(Tag::of_place(&place))
     }
 
     /// The cache's name.
@@ -42,8 +68,11 @@ impl Place {
         self.url
     }
 
-    /// The key that all keys of this place begin with: `tk:cache:{name}:{partition}:{hash}`.
+    /// The key that all keys of this place begin with: `tk:cache:{name}:{partition}:{hash}`, or that of the template.
     pub fn key(&self, keys: &Keyspace) -> String {
+        if let Some(template) = self.template {
+            return keys.cache_fixed(template, self.partition());
+        }
         let mut hash = String::with_capacity(32);
         crate::request_key::push_hex(&mut hash, &self.url);
         match &self.partition {

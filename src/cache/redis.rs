@@ -1,5 +1,6 @@
 //! Stored responses in Redis, shared by all instances.
 
+mod fixed;
 mod journal;
 mod mirror;
 
@@ -39,6 +40,7 @@ guarded_script! {
 ///
 /// 1. `P` is `tk:cache:{name}:{partition}:{hash}`. `P:v` is the note of a URL (its generation, which request fields
 ///    choose, which variants there are), `P:0` the first variant, `P:{generation}:{n}` the others.
+///    A fixed key holds its one response itself.
 /// 2. A hit is one `MGET` of the note and the variant; what chooses is remembered here.
 /// 3. Purges are numbered in the sorted set `tk:cache:epochs`, followed by each instance over the channel
 ///    `tk:cache:purges` and once a second. Losing the set revives nothing: its random id is part of every entry.
@@ -218,6 +220,9 @@ impl CacheStore for RedisCacheStore {
     }
 
     fn lookup(&self, cx: &Cx, place: &Place, request: &HeaderMap) -> StoreFuture<Lookup> {
+        if place.template().is_some() {
+            return fixed::lookup(&self.0, cx, place);
+        }
         match Query::new(&self.0, place, request) {
             Err(error) => StoreFuture::err(error),
             Ok(query) => {
@@ -230,17 +235,21 @@ impl CacheStore for RedisCacheStore {
     fn store(&self, cx: &Cx, place: &Place, ticket: &Ticket, entry: Arc<Entry>) -> StoreFuture<Stored> {
         let names = vary::names_of(&entry.headers).filter(|_| self.0.mirror.is_current(place, &entry));
         let Some(names) = names else { return StoreFuture::ok(Stored::Refused) };
+        let lasts = entry.kept_until.since(self.now(cx)).as_millis().max(1);
+        let lasts = u64::try_from(lasts).unwrap_or(u64::MAX);
+        if place.template().is_some() {
+            return fixed::store(&self.0, cx, place, &entry, lasts);
+        }
         let (index, number) = Index::admit(Index::decode(&ticket.seen), names, entry.variant, random());
         let note = index.encode();
         let [note_key, variant_key] = both_keys(place, self.0.redis.keys(), index.generation, number);
-        let lasts = entry.kept_until.since(self.now(cx)).as_millis().max(1);
         let call = ScriptCall::new()
             .key(note_key)
             .key(variant_key)
             .arg(ticket.seen.to_vec())
             .arg(note.to_vec())
             .arg(entry.encode(index.generation).to_vec())
-            .int(u64::try_from(lasts).unwrap_or(u64::MAX));
+            .int(lasts);
         let (inner, place) = (Arc::clone(&self.0), place.clone());
         self.0.redis.eval(cx, &STORE, call, move |reply| {
             if reply.int()? == 0 {

@@ -71,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) max_body: usize,
     pub(crate) policy: CachePolicy,
     pub(crate) enabled: bool,
+    /// The template of the key, in place of one that is made of the URL.
+    pub(crate) template: Option<&'static str>,
 }
 
 impl Settings {
@@ -89,6 +91,18 @@ impl Settings {
             max_body: super::MAX_BODY,
             policy: CachePolicy::default(),
             enabled: true,
+            template: None,
         }
+    }
+
+    /// Whether the key's template is one: segments of letters, digits and `_-.`, one of which is the partition where there
+    /// is one, and none of ours.
+    pub(crate) fn is_key_fit(&self) -> bool {
+        let Some(template) = self.template else { return true };
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let is_segment = |segment: &str| !segment.is_empty() && segment.bytes().all(is_plain);
+        let (partitions, others): (Vec<_>, Vec<_>) = template.split(':').partition(|segment| *segment == "{partition}");
+        let has_its_partition = partitions.len() == usize::from(self.sharing.is_private());
+        has_its_partition && others.into_iter().all(is_segment) && !matches!(template, "epochs" | "purges")
     }
 }

@@ -33,6 +33,11 @@ impl Tag {
         Self::marked('p', &format!("{name}:{partition}"))
     }
 
+    /// The response of one fixed place.
+    pub(crate) fn of_place(place: &str) -> Self {
+        Self::marked('f', place)
+    }
+
     /// The tag as it stands in stores: with a letter for its kind.
     pub fn as_str(&self) -> &str {
         &self.0

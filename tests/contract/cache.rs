@@ -204,6 +204,25 @@ async fn a_purge_of_a_place_takes_all_of_it(world: World) {
     assert!(world.find(&place(2), &none()).await.is_some());
 }
 
+/// What lies under a fixed key has the place's own tag, as the layer gives it.
+async fn a_fixed_place_is_kept_and_purged_as_any_other(world: World) {
+    let place = place(1).fixed(Some("demo:fixed"));
+    let own = place.own_tag().expect("it is fixed");
+    let entry = |body| Entry { tags: Tags::new(&[Tag::from(body), own.clone()]), ..entry(body) };
+    world.kept(&place, &none(), entry("a")).await;
+    assert_eq!(world.find(&place, &none()).await.as_deref(), Some(&b"a"[..]));
+    world.kept(&place, &none(), entry("b")).await;
+    assert_eq!(world.find(&place, &none()).await.as_deref(), Some(&b"b"[..]));
+    for purge in [Purge::Places(vec![place.clone()]), Purge::Tags(vec![Tag::from("b")]), Purge::All] {
+        world.kept(&place, &none(), entry("b")).await;
+        let ticket = world.ticket(&place, &none()).await;
+        assert_eq!(world.purge(purge.clone()).await, Purged::Everywhere);
+        assert_eq!(world.find(&place, &none()).await, None, "{purge:?}");
+        let _ = world.fill_with(&place, &ticket, entry("b")).await;
+        assert_eq!(world.find(&place, &none()).await, None, "a purge during a fill wins: {purge:?}");
+    }
+}
+
 async fn a_purge_of_everything_takes_everything(world: World) {
     world.kept(&place(1), &none(), entry("a")).await;
     world.purge(Purge::All).await;
@@ -277,6 +296,7 @@ contract! {
     a_purge_during_a_fill_wins
     a_purge_of_a_place_takes_all_of_it
     a_purge_of_everything_takes_everything
+    a_fixed_place_is_kept_and_purged_as_any_other
     variants_lie_beside_each_other
     a_response_that_chooses_by_other_fields_replaces_all_variants
     when_down_lookups_are_unavailable_and_purges_count_afterwards

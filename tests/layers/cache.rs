@@ -1,6 +1,7 @@
 //! The layer's own rules, through mocked services.
 
 mod bodies;
+mod fixed;
 mod partitions;
 mod purges;
 mod ranges;

@@ -89,7 +89,7 @@ outcomes! {
         Authorization => "authorization",
         /// It sets a cookie.
         SetCookie => "set-cookie",
-        /// `Vary: *`.
+        /// `Vary: *`; any `Vary` under a fixed key.
         VaryAny => "vary-any",
         /// Its body is longer than the cache keeps.
         TooLarge => "too-large",

@@ -76,7 +76,15 @@ impl Batch {
         match purge {
             Purge::All => self.all = true,
             Purge::Tags(tags) => self.tags.extend(tags),
-            Purge::Places(places) => self.places.extend(places),
+            // What lies under a fixed key has no note, and a tag of its own in place of it.
+            Purge::Places(places) => {
+                for place in places {
+                    match place.own_tag() {
+                        Some(tag) => self.tags.push(tag),
+                        None => self.places.push(place),
+                    }
+                }
+            }
         }
     }
 
@@ -108,6 +116,14 @@ mod tests {
         assert!(journal.covers(&place(2), &entry), "the second purge of the same tag still waits");
         journal.strike(&[second], false);
         assert!(!journal.covers(&place(2), &entry) && journal.covers(&place(1), &entry));
+    }
+
+    #[test]
+    fn a_fixed_place_is_purged_by_its_tag() {
+        let mut batch = Batch::default();
+        let fixed = place(1).fixed(Some("user:profile"));
+        batch.add(Purge::Places(vec![fixed.clone(), place(2)]));
+        assert_eq!((batch.places, batch.tags), (vec![place(2)], vec![fixed.own_tag().expect("it is fixed")]));
     }
 
     #[test]

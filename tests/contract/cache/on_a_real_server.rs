@@ -75,6 +75,52 @@ async fn what_is_damaged_or_somebody_elses_is_a_miss_and_replaced() {
     }
 }
 
+/// Programs and people find it by its name; a hit is one command.
+#[tokio::test]
+async fn a_fixed_key_is_one_key_of_that_name() {
+    let server = RedisServer::start();
+    let store = reached(&patient(&server).await).await;
+    let cache = ResponseCache::new(store.clone());
+    let layer = cache.per_user("profile").ttl(minutes(5));
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let service = layer.fixed_key("user:{partition}:profile").layer(service_fn(move |_: Request<()>| {
+        let call = counted.fetch_add(1, Relaxed) + 1;
+        async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(format!("call {call}")))) }
+    }));
+    let ask = async |user: &str, path: &str| {
+        let mut request = Request::get(path).body(()).expect("a request");
+        request.extensions_mut().insert(towerkeep::Principal::user(user));
+        let response = service.clone().oneshot(request).await.expect("infallible");
+        response.into_body().collect().await.expect("whole").to_bytes()
+    };
+    let mut client = server.client().await;
+    ask("7", "/profile").await;
+    eventually("it is kept", async || {
+        let kept: bool =
+            ::redis::cmd("EXISTS").arg("tk:cache:user:7:profile").query_async(&mut client).await.expect("up");
+        kept
+    })
+    .await;
+    let keys: Vec<String> = ::redis::cmd("KEYS").arg("tk:cache:*").query_async(&mut client).await.expect("up");
+    assert_eq!(keys.iter().filter(|key| *key != "tk:cache:epochs").collect::<Vec<_>>(), ["tk:cache:user:7:profile"]);
+    let commands = server.commands_during(async { assert_eq!(ask("7", "/profile").await, "call 1") }).await;
+    assert_eq!(commands.get("mget"), Some(&1), "{commands:?}");
+
+    set(&server, "tk:cache:user:7:profile", b"another program's").await;
+    assert_eq!(ask("7", "/profile").await, "call 2");
+    assert_eq!(store.damaged(), 1);
+    ::redis::cmd("DEL").arg("tk:cache:user:7:profile").exec_async(&mut client).await.expect("up");
+    ::redis::cmd("LPUSH").arg("tk:cache:user:7:profile").arg("a list").exec_async(&mut client).await.expect("up");
+    assert_eq!(ask("7", "/profile").await, "call 3");
+    eventually("it is kept again", async || ask("7", "/profile").await == "call 3").await;
+
+    // Another URL pushes it out, and is never answered by it.
+    assert_eq!(ask("7", "/other").await, "call 4");
+    eventually("the other is kept", async || ask("7", "/other").await == "call 4").await;
+    assert_eq!(ask("7", "/profile").await, "call 5");
+}
+
 #[tokio::test]
 async fn a_purge_reaches_the_other_instances() {
     let server = RedisServer::start();
