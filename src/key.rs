@@ -132,6 +132,11 @@ impl Keyspace {
         self.join(&["cache", "purges"])
     }
 
+    /// The channel that tells other instances of claims given back: `tk:cache:fills`.
+    pub fn cache_fills(&self) -> String {
+        self.join(&["cache", "fills"])
+    }
+
     /// A leaderboard: `tk:{resource}:{id}:leaderboard`, the id as a literal hash tag. The store appends
     /// `:{period}:{label}` and `:{part}`.
     pub fn leaderboard(&self, resource: &str, board: &str) -> String {

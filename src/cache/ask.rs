@@ -13,7 +13,8 @@ use http::{Method, header::RANGE, request::Parts};
 use tokio::time::Instant;
 
 use super::{
-    Entry, Lookup, Place, Ticket,
+    Claim, Entry, Lookup, Place, Ticket,
+    claimed::Claimed,
     fill::{Fill, Plan, aftermath},
     flight::{Boarding, Landing, Lead, Source, landed},
     handle::Mount,
@@ -60,6 +61,10 @@ enum Step {
     Keying(StoreFuture<Option<Arc<str>>>),
     Waiting(Place, StoreFuture<Option<Landing>>),
     Checking(Place, StoreFuture<Lookup>, Option<Lead>, u8),
+    /// Before the handler is asked for all instances.
+    Claiming(StoreFuture<Claim>, Claimed, Box<Fill>),
+    /// Another instance asks its handler.
+    Yielding(Place, StoreFuture<()>, Option<Lead>),
     Done,
 }
 
@@ -101,6 +106,15 @@ impl Ask {
                 Step::Checking(_, lookup, ..) => {
                     let lookup = ready!(Pin::new(lookup).poll(cx));
                     self.checked(lookup, parts)
+                }
+                Step::Claiming(claim, ..) => {
+                    let claim = ready!(Pin::new(claim).poll(cx));
+                    self.claimed(claim)
+                }
+                Step::Yielding(_, told, _) => {
+                    // Whatever it was, it is time to look again.
+                    let _ = ready!(Pin::new(told).poll(cx));
+                    self.look_again(parts)
                 }
                 Step::Done => unreachable!("polled again after the verdict"),
             };
@@ -217,7 +231,14 @@ impl Ask {
         }
     }
 
-    fn miss(&self, place: Place, ticket: Ticket, stale: Option<Arc<Entry>>, lead: Option<Lead>, parts: &Parts) -> Next {
+    fn miss(
+        &mut self,
+        place: Place,
+        ticket: Ticket,
+        stale: Option<Arc<Entry>>,
+        lead: Option<Lead>,
+        parts: &Parts,
+    ) -> Next {
         if policy::is_only_if_cached(self.mount.settings.policy, &parts.headers) {
             return Next::Verdict(Verdict::OnlyIfCached);
         }
@@ -227,8 +248,54 @@ impl Ask {
         if parts.headers.contains_key(RANGE) {
             return self.pass(Answered::NotKept("range"));
         }
-        let fill = self.fill(place, ticket, stale, parts);
-        Next::Verdict(Verdict::Serve(Plan::Fill(Box::new(Fill { lead, ..fill }))))
+        let fill = Box::new(Fill { lead, ..self.fill(place, ticket, stale, parts) });
+        let shared = &self.mount.cache.shared;
+        // Who leads here asks for all; not where nobody would wait, or has waited long enough.
+        let is_patient = self.until.is_none_or(|until| Instant::now() < until);
+        if fill.lead.is_none() || !is_patient || shared.is_uncacheable(&fill.place) {
+            return Next::Verdict(Verdict::Serve(Plan::Fill(fill)));
+        }
+        let (claimed, mut claim) = Claimed::ask(shared, &self.cx, &fill.place);
+        match claim.take_ready() {
+            Some(Ok(Claim::Unshared)) => {
+                claimed.forget();
+                Next::Verdict(Verdict::Serve(Plan::Fill(fill)))
+            }
+            Some(claim) => Next::Step(Step::Claiming(StoreFuture::ready(claim), claimed, fill)),
+            None => Next::Step(Step::Claiming(claim, claimed, fill)),
+        }
+    }
+
+    fn claimed(&mut self, claim: Result<Claim>) -> Next {
+        let Step::Claiming(_, claimed, mut fill) = mem::replace(&mut self.step, Step::Done) else {
+            unreachable!("only who asked is told of a claim")
+        };
+        match claim {
+            Ok(Claim::Granted) => fill.claimed = Some(claimed),
+            // What became of the claim is not known; nobody has to wait for it.
+            Err(_) => drop(claimed),
+            Ok(Claim::Unshared) => claimed.forget(),
+            Ok(Claim::Taken(told)) => {
+                claimed.forget();
+                self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                return Next::Step(Step::Yielding(fill.place.clone(), told, fill.lead.take()));
+            }
+            Ok(Claim::Alone) => {
+                claimed.forget();
+                self.mount.cache.shared.mark(&fill.place, true);
+                if let Some(lead) = fill.lead.take() {
+                    lead.land(Landing::Alone);
+                }
+            }
+        }
+        Next::Verdict(Verdict::Serve(Plan::Fill(fill)))
+    }
+
+    fn look_again(&mut self, parts: &Parts) -> Next {
+        let Step::Yielding(place, _, lead) = mem::replace(&mut self.step, Step::Done) else {
+            unreachable!("only who yielded looks again")
+        };
+        self.look(place, parts, lead, 1)
     }
 
     fn fill(&self, place: Place, ticket: Ticket, stale: Option<Arc<Entry>>, parts: &Parts) -> Fill {
@@ -239,6 +306,7 @@ impl Ask {
             ticket,
             stale,
             lead: None,
+            claimed: None,
             refreshing: None,
             asked: Asked::of(&parts.headers, self.now()),
             request: parts.headers.clone(),

@@ -16,6 +16,7 @@ use super::{
     CacheHint, CachePolicy, Entry, Place, Purge, ResponseBody, Stored, Tag, Tags, Ticket,
     answer::{Answer, complete_control},
     body::Tee,
+    claimed::Claimed,
     flight::{Landing, Lead, Source},
     handle::Mount,
     invalidate::Invalidate,
@@ -67,6 +68,8 @@ pub(crate) struct Fill {
     pub(crate) ticket: Ticket,
     pub(crate) stale: Option<Arc<Entry>>,
     pub(crate) lead: Option<Lead>,
+    /// The right to fill for all instances.
+    pub(crate) claimed: Option<Claimed>,
     /// The client has its answer already.
     pub(crate) refreshing: Option<Refreshing>,
     pub(crate) asked: Asked,
@@ -245,6 +248,7 @@ impl Fill {
 
     /// Hands the entry to the store, and to those who wait.
     fn store(mut self: Box<Self>, entry: Arc<Entry>) {
+        self.ticket.claim = self.claimed.take().map(Claimed::spend);
         let shared = &self.mount.cache.shared;
         let mut storing = shared.store.store(&aftermath(&self.cx), &self.place, &self.ticket, Arc::clone(&entry));
         let stored = storing.take_ready();
@@ -315,9 +319,13 @@ impl Fill {
             // Dropped or not, a purge counts.
             drop(shared.store.purge(&aftermath(&self.cx), Purge::Places(vec![self.place.clone()])));
         }
+        let claimed = self.claimed.take();
         if let Some(lead) = self.lead.take() {
             if is_lasting {
                 self.mount.cache.shared.mark(&self.place, true);
+                if let Some(claimed) = claimed {
+                    claimed.alone();
+                }
             }
             lead.land(Landing::Alone);
         }

@@ -74,7 +74,7 @@ impl MemoryCacheStore {
         let epochs = self.epochs.read().unwrap_or_else(PoisonError::into_inner);
         let site = self.sites.get(place);
         let seen = site.as_ref().map_or_else(Bytes::new, |site| site.note.clone());
-        let ticket = Ticket { stamp: epochs.stamp(), seen };
+        let ticket = Ticket { stamp: epochs.stamp(), seen, claim: None };
         let entry = site.and_then(|site| site.entries.get(&vary::select(&site.index.names, request)).cloned());
         match entry.filter(|entry| epochs.is_current(entry.stamp, &entry.tags)) {
             Some(entry) => Lookup::Found(entry, ticket),

@@ -11,8 +11,8 @@
 //!    handler is asked whether it still holds: its 304 renews the entry. Past its freshness a response serves while it is
 //!    refreshed in the background ([`stale_while_revalidate`](CacheLayer::stale_while_revalidate): `ttl=-3`), and where the
 //!    handler fails ([`stale_if_error`](CacheLayer::stale_if_error)), for as long as the layer or the response says (RFC 5861).
-//! 4. One request at a time fills a URL, others wait up to two seconds for it. The body streams to the client while it
-//!    is kept; over [`max_body`](CacheLayer::max_body) it streams on and is not kept.
+//! 4. One request at a time fills a URL, over all instances of a Redis; others wait up to two seconds for it. The body
+//!    streams to the client while it is kept; over [`max_body`](CacheLayer::max_body) it streams on and is not kept.
 //! 5. Purging a tag is one small write, no scan; a purge while the handler runs wins over what the handler read before.
 //!    An unsafe method, and one that is not known, purges its URL when it succeeds or redirects, and the URLs of its own host
 //!    that `Location` and `Content-Location` name (RFC 9111, 4.4).
@@ -56,6 +56,7 @@
 mod answer;
 mod ask;
 mod body;
+mod claimed;
 mod epochs;
 mod fill;
 mod flight;
@@ -93,7 +94,7 @@ pub use policy::CachePolicy;
 #[cfg(feature = "redis")]
 pub use redis::RedisCacheStore;
 pub use service::CacheService;
-pub use store::{CacheStore, Lookup, Purge, Purged, Stored, Ticket};
+pub use store::{CacheStore, Claim, Lookup, Purge, Purged, Release, Stored, Ticket, Token};
 pub use tag::{Tag, Tags};
 pub use vary::Variant;
 

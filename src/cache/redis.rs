@@ -1,5 +1,6 @@
 //! Stored responses in Redis, shared by all instances.
 
+mod claims;
 mod fixed;
 mod journal;
 mod mirror;
@@ -18,9 +19,12 @@ use http::HeaderMap;
 use moka::sync::Cache;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::mirror::{EPOCHS, Mirror, Replay};
+use self::{
+    claims::{CLAIM, RELEASE, Waiters, claim_key, token_text},
+    mirror::{EPOCHS, Mirror, Replay},
+};
 use super::{
-    CacheStore, Entry, Lookup, Place, Purge, Purged, Stored, Ticket, Variant,
+    CacheStore, Claim, Entry, Lookup, Place, Purge, Purged, Release, Stored, Ticket, Token, Variant,
     epochs::random,
     vary::{self, Index},
 };
@@ -42,7 +46,9 @@ guarded_script! {
 ///    choose, which variants there are), `P:0` the first variant, `P:{generation}:{n}` the others.
 ///    A fixed key holds its one response itself.
 /// 2. A hit is one `MGET` of the note and the variant; what chooses is remembered here.
-/// 3. Purges are numbered in the sorted set `tk:cache:epochs`, followed by each instance over the channel
+/// 3. Where several instances beat, a miss asks for the right to fill its URL, `P:l`: one more trip. The others wait for what
+///    it stores, two seconds at most.
+/// 4. Purges are numbered in the sorted set `tk:cache:epochs`, followed by each instance over the channel
 ///    `tk:cache:purges` and once a second. Losing the set revives nothing: its random id is part of every entry.
 ///
 /// # When Redis is down
@@ -56,6 +62,7 @@ struct Inner {
     mirror: Arc<Mirror>,
     /// The notes that were seen last.
     notes: Cache<Place, Arc<Note>>,
+    waiters: Arc<Waiters>,
     damaged: AtomicU64,
     /// Registered with the handle, which holds it weakly.
     _replay: Arc<Replay>,
@@ -76,16 +83,18 @@ impl RedisCacheStore {
     pub fn new(redis: &Redis) -> Self {
         redis.register(&STORE);
         redis.register(&EPOCHS);
+        redis.register(&CLAIM);
+        redis.register(&RELEASE);
         let mirror = Arc::new(Mirror::default());
         let replay = Arc::new(Replay(Arc::clone(&mirror)));
         let step: Weak<dyn RecoveryStep> = Arc::downgrade(&(Arc::clone(&replay) as Arc<dyn RecoveryStep>));
         redis.on_recovery(Stage::Purges, step);
         let notes = Cache::builder().max_capacity(NOTES).build();
-        let inner = Inner { redis: redis.clone(), mirror, notes, damaged: AtomicU64::new(0), _replay: replay };
-        let inner = Arc::new(inner);
-        let notices = redis.subscribe(redis.keys().cache_purges());
+        let (waiters, damaged) = (Arc::default(), AtomicU64::new(0));
+        let inner = Arc::new(Inner { redis: redis.clone(), mirror, notes, waiters, damaged, _replay: replay });
+        let heard = [redis.keys().cache_purges(), redis.keys().cache_fills()].map(|channel| redis.subscribe(channel));
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(follow(Arc::downgrade(&inner), notices))),
+            Ok(runtime) => drop(runtime.spawn(follow(Arc::downgrade(&inner), heard))),
             Err(_) => tracing::error!("a response cache made outside of a Tokio runtime hears of no purges"),
         }
         Self(inner)
@@ -97,13 +106,23 @@ impl RedisCacheStore {
     }
 }
 
-/// Hears of purges until the store is gone.
-async fn follow(inner: Weak<Inner>, mut notices: Notices) {
+/// Hears of purges, and of claims given back, until the store is gone.
+async fn follow(inner: Weak<Inner>, [mut purges, mut fills]: [Notices; 2]) {
     let mut check = interval(CHECK);
     check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let heard = tokio::select! {
-            notice = notices.next() => Some(notice),
+            notice = purges.next() => Some(notice),
+            notice = fills.next() => {
+                let Some(inner) = inner.upgrade() else { return };
+                match notice {
+                    Some(Notice::Message(key)) => inner.waiters.tell(&key),
+                    // Who waits looks again by itself.
+                    Some(Notice::Gap) => {}
+                    None => return,
+                }
+                continue;
+            }
             _ = check.tick() => None,
         };
         let Some(inner) = inner.upgrade() else { return };
@@ -117,6 +136,11 @@ async fn follow(inner: Weak<Inner>, mut notices: Notices) {
             tracing::debug!(%error, "the purges of the response cache were not read");
         }
     }
+}
+
+/// Nothing is kept, and the claim is given back.
+fn refused(releasing: StoreFuture<()>) -> StoreFuture<Stored> {
+    StoreFuture::boxed(async move { releasing.await.map(|()| Stored::Refused) })
 }
 
 /// `P:v`.
@@ -143,7 +167,7 @@ struct Query {
 
 impl Query {
     fn new(inner: &Arc<Inner>, place: &Place, request: &HeaderMap) -> Result<Self> {
-        let ticket = Ticket { stamp: inner.mirror.stamp()?, seen: Bytes::new() };
+        let ticket = Ticket { stamp: inner.mirror.stamp()?, seen: Bytes::new(), claim: None };
         let known = inner.notes.get(place);
         let variant = known.as_ref().map(|note| vary::select(&note.index.names, request)).unwrap_or_default();
         let number = known.as_ref().and_then(|note| note.index.position(&variant)).unwrap_or(0);
@@ -234,11 +258,16 @@ impl CacheStore for RedisCacheStore {
 
     fn store(&self, cx: &Cx, place: &Place, ticket: &Ticket, entry: Arc<Entry>) -> StoreFuture<Stored> {
         let names = vary::names_of(&entry.headers).filter(|_| self.0.mirror.is_current(place, &entry));
-        let Some(names) = names else { return StoreFuture::ok(Stored::Refused) };
+        let Some(names) = names else {
+            return match ticket.claim {
+                None => StoreFuture::ok(Stored::Refused),
+                Some(token) => refused(claims::release(&self.0, place, token, Release::Gone)),
+            };
+        };
         let lasts = entry.kept_until.since(self.now(cx)).as_millis().max(1);
         let lasts = u64::try_from(lasts).unwrap_or(u64::MAX);
         if place.template().is_some() {
-            return fixed::store(&self.0, cx, place, &entry, lasts);
+            return fixed::store(&self.0, cx, place, ticket, &entry, lasts);
         }
         let (index, number) = Index::admit(Index::decode(&ticket.seen), names, entry.variant, random());
         let note = index.encode();
@@ -249,7 +278,10 @@ impl CacheStore for RedisCacheStore {
             .arg(ticket.seen.to_vec())
             .arg(note.to_vec())
             .arg(entry.encode(index.generation).to_vec())
-            .int(lasts);
+            .int(lasts)
+            .key(claim_key(place, self.0.redis.keys()))
+            .arg(ticket.claim.map(token_text).unwrap_or_default())
+            .arg(self.0.redis.keys().cache_fills());
         let (inner, place) = (Arc::clone(&self.0), place.clone());
         self.0.redis.eval(cx, &STORE, call, move |reply| {
             if reply.int()? == 0 {
@@ -258,6 +290,14 @@ impl CacheStore for RedisCacheStore {
             inner.notes.insert(place, Arc::new(Note { raw: note, index }));
             Ok(Stored::Kept)
         })
+    }
+
+    fn claim(&self, cx: &Cx, place: &Place, token: Token) -> StoreFuture<Claim> {
+        claims::claim(&self.0, cx, place, token)
+    }
+
+    fn release(&self, place: &Place, token: Token, how: Release) -> StoreFuture<()> {
+        claims::release(&self.0, place, token, how)
     }
 
     /// Counts here before it is sent, so that a caller that goes away leaves no purge undone.

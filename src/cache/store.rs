@@ -33,6 +33,19 @@ pub trait CacheStore: Send + Sync + 'static {
     /// Keeps `entry`; in place of a stored one of the same variant.
     fn store(&self, cx: &Cx, place: &Place, ticket: &Ticket, entry: Arc<Entry>) -> StoreFuture<Stored>;
 
+    /// Asks for the right to fill `place` for all instances that share this store; `token` names who asks.
+    ///
+    /// A store of one process has nobody to agree with, which is what the default says.
+    fn claim(&self, _: &Cx, _: &Place, _: Token) -> StoreFuture<Claim> {
+        StoreFuture::ok(Claim::Unshared)
+    }
+
+    /// Gives a granted claim back without a response; [`store`](Self::store) gives that of its ticket back by itself.
+    /// One that is not held any more, or never was, is no error.
+    fn release(&self, _: &Place, _: Token, _: Release) -> StoreFuture<()> {
+        StoreFuture::ok(())
+    }
+
     /// Forgets. Answers an error only if the purge is lost for good.
     fn purge(&self, cx: &Cx, purge: Purge) -> StoreFuture<Purged>;
 }
@@ -57,6 +70,35 @@ pub struct Ticket {
     pub stamp: Stamp,
     /// The store's own note about the place; empty where it had none.
     pub seen: Bytes,
+    /// The claim that the fill was granted, if it had to ask for one.
+    pub claim: Option<Token>,
+}
+
+/// Names one who asks to fill a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token(pub u64);
+
+/// What is said to one who asks to fill a place.
+#[derive(Debug)]
+pub enum Claim {
+    /// No other instance is there to ask.
+    Unshared,
+    /// Granted, for some seconds.
+    Granted,
+    /// Another instance fills it. The future ends when it is worth looking again; waiting for it is not time in the store.
+    Taken(StoreFuture<()>),
+    /// What was answered last could not be shared: nobody waits.
+    Alone,
+}
+
+outcomes! {
+    /// Why a claim is given back without a response.
+    pub enum Release {
+        /// Whoever filled is gone or has failed: somebody else may try.
+        Gone => "gone",
+        /// The response cannot be shared: for a while nobody waits for this place.
+        Alone => "alone",
+    }
 }
 
 /// What is to be forgotten.

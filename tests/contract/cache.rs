@@ -1,5 +1,6 @@
 //! The contract of `CacheStore`, held by memory and Redis alike; then what only a real server shows.
 
+mod cluster;
 mod on_a_real_server;
 
 use std::{

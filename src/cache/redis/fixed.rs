@@ -4,10 +4,10 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use super::Inner;
+use super::{Inner, claims};
 use crate::{
     Cx, Result, StoreFuture,
-    cache::{Entry, Lookup, Place, Stored, Ticket},
+    cache::{Entry, Lookup, Place, Release, Stored, Ticket},
     conn::{Command, Reply},
 };
 
@@ -20,7 +20,7 @@ pub(super) fn lookup(inner: &Arc<Inner>, cx: &Cx, place: &Place) -> StoreFuture<
     // Of several keys, because then a value of another type is none instead of an error.
     let command = Command::read("MGET").arg(place.key(inner.redis.keys()));
     let (inner, place) = (Arc::clone(inner), place.clone());
-    let ticket = Ticket { stamp, seen: Bytes::new() };
+    let ticket = Ticket { stamp, seen: Bytes::new(), claim: None };
     Arc::clone(&inner).redis.call(cx, command, move |reply| read(&inner, &place, ticket, reply))
 }
 
@@ -39,12 +39,26 @@ fn read(inner: &Inner, place: &Place, ticket: Ticket, reply: Reply) -> Result<Lo
 }
 
 /// Replaces what lies there. Purges are told by the stamp, which each lookup compares.
-pub(super) fn store(inner: &Arc<Inner>, cx: &Cx, place: &Place, entry: &Entry, lasts: u64) -> StoreFuture<Stored> {
+pub(super) fn store(
+    inner: &Arc<Inner>,
+    cx: &Cx,
+    place: &Place,
+    ticket: &Ticket,
+    entry: &Entry,
+    lasts: u64,
+) -> StoreFuture<Stored> {
     let frame = entry.encode(0);
     let key = place.key(inner.redis.keys());
     let command = Command::write("SET").arg(key).arg(&frame[..]).arg("PX").arg(lasts.to_string());
-    inner.redis.call(cx, command, |reply| {
+    let storing = inner.redis.call(cx, command, |reply| {
         drop(reply);
         Ok(Stored::Kept)
+    });
+    let Some(token) = ticket.claim else { return storing };
+    let (inner, place) = (Arc::clone(inner), place.clone());
+    StoreFuture::submit(async move {
+        let stored = storing.await;
+        claims::release(&inner, &place, token, Release::Gone).await?;
+        stored
     })
 }

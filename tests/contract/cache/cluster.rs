@@ -1,0 +1,209 @@
+//! One fill for all instances: over the layer, with several instances on one Redis.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use towerkeep::{Keep, cache::CacheLayer};
+
+use super::*;
+use crate::support::Monitor;
+
+const CLAIM: &str = ":l";
+
+/// Instances that know how many they are.
+async fn instances(server: &RedisServer, count: usize) -> Vec<Keep> {
+    let mut keeps = Vec::new();
+    for _ in 0..count {
+        let keep =
+            Keep::builder().redis(&server.url()).deadline(seconds(5)).budget(seconds(50)).build().expect("valid");
+        assert!(keep.ready(seconds(10)).await);
+        keeps.push(keep);
+    }
+    let wanted = format!("instances: {count}");
+    eventually("they know of each other", async || {
+        keeps.iter().all(|keep| format!("{:?}", keep.limits()).contains(&wanted))
+    })
+    .await;
+    keeps
+}
+
+/// A handler of all instances that answers as often as the gate allows, and counts its calls.
+#[derive(Clone)]
+struct Handler {
+    calls: Arc<AtomicU32>,
+    gate: Arc<Semaphore>,
+    cookie: bool,
+}
+
+impl Handler {
+    fn new(cookie: bool) -> Self {
+        Self { calls: Arc::default(), gate: Arc::new(Semaphore::new(0)), cookie }
+    }
+
+    fn calls(&self) -> u32 {
+        self.calls.load(Relaxed)
+    }
+
+    async fn answer(self) -> Result<Response<Full<Bytes>>, Infallible> {
+        let call = self.calls.fetch_add(1, Relaxed) + 1;
+        self.gate.acquire().await.expect("open").forget();
+        let mut response = Response::new(Full::from(format!("call {call}")));
+        if self.cookie {
+            response.headers_mut().insert(http::header::SET_COOKIE, "sid=1".parse().expect("a value"));
+        }
+        Ok(response)
+    }
+}
+
+fn layer(keep: &Keep) -> CacheLayer {
+    keep.cache().public("demo").ttl(minutes(5))
+}
+
+/// One request to an instance; its body.
+async fn ask(keep: Keep, handler: Handler, path: String) -> Bytes {
+    let service = layer(&keep).layer(service_fn(move |_: Request<()>| handler.clone().answer()));
+    let request = Request::get(path).header(http::header::HOST, "a.example").body(()).expect("a request");
+    let response = service.oneshot(request).await.expect("infallible");
+    response.into_body().collect().await.expect("whole").to_bytes()
+}
+
+fn spawn(keep: &Keep, handler: &Handler) -> tokio::task::JoinHandle<Bytes> {
+    tokio::spawn(ask(keep.clone(), handler.clone(), "/".into()))
+}
+
+/// The claims that are held, and what they are.
+async fn claims(server: &RedisServer) -> Vec<String> {
+    let mut client = server.client().await;
+    let keys: Vec<String> = ::redis::cmd("KEYS").arg("tk:cache:*:l").query_async(&mut client).await.expect("up");
+    let mut claims = Vec::new();
+    for key in keys.iter().filter(|key| key.ends_with(CLAIM)) {
+        let claim: Option<String> = ::redis::cmd("GET").arg(key).query_async(&mut client).await.expect("up");
+        claims.extend(claim);
+    }
+    claims
+}
+
+async fn somebody_waits(server: &RedisServer) {
+    eventually("another instance waits", async || claims(server).await.iter().any(|claim| claim.ends_with('+'))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_misses_on_three_instances_are_one_call() {
+    let server = RedisServer::start();
+    let (keeps, handler) = (instances(&server, 3).await, Handler::new(false));
+    let asked: Vec<_> = (0..1_000).map(|n| spawn(&keeps[n % 3], &handler)).collect();
+    somebody_waits(&server).await;
+    handler.gate.add_permits(1_000);
+    for answer in asked {
+        assert_eq!(answer.await.expect("no panic"), "call 1");
+    }
+    assert_eq!((handler.calls(), claims(&server).await), (1, vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_shared_is_waited_for_once() {
+    let server = RedisServer::start();
+    let (keeps, handler) = (instances(&server, 2).await, Handler::new(true));
+    let asked: Vec<_> = (0..20).map(|n| spawn(&keeps[n % 2], &handler)).collect();
+    somebody_waits(&server).await;
+    let began = Instant::now();
+    handler.gate.add_permits(100);
+    for answer in asked {
+        answer.await.expect("no panic");
+    }
+    assert_eq!((handler.calls(), claims(&server).await), (20, vec!["alone".to_owned()]));
+    ask(keeps[1].clone(), handler.clone(), "/".into()).await;
+    assert!(began.elapsed() < seconds(2), "nobody waited for its patience to end: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_goes_away_is_followed_by_another_instance() {
+    let server = RedisServer::start();
+    let (keeps, handler) = (instances(&server, 2).await, Handler::new(false));
+    let first = spawn(&keeps[0], &handler);
+    eventually("it claims", async || claims(&server).await.len() == 1).await;
+    eventually("it asks its handler", async || handler.calls() == 1).await;
+    let second = spawn(&keeps[1], &handler);
+    somebody_waits(&server).await;
+    let began = Instant::now();
+    first.abort();
+    handler.gate.add_permits(1);
+    assert_eq!(second.await.expect("no panic"), "call 2");
+    assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
+    eventually("its claim is given back", async || claims(&server).await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_claim_of_a_lost_instance_delays_by_two_seconds_at_most() {
+    let server = RedisServer::start();
+    let (keeps, handler) = (instances(&server, 2).await, Handler::new(false));
+    handler.gate.add_permits(9);
+    let mut client = server.client().await;
+    ask(keeps[0].clone(), handler.clone(), "/".into()).await;
+    let notes = async |client: &mut ::redis::aio::MultiplexedConnection| -> Vec<String> {
+        ::redis::cmd("KEYS").arg("tk:cache:demo:*:v").query_async(client).await.expect("up")
+    };
+    eventually("it is kept", async || !notes(&mut client).await.is_empty()).await;
+    let note = notes(&mut client).await.remove(0);
+    let claim = format!("{}{CLAIM}", note.strip_suffix(":v").expect("a note"));
+    let forget = async |client: &mut ::redis::aio::MultiplexedConnection| {
+        ::redis::cmd("DEL").arg(&note).exec_async(client).await.expect("up");
+    };
+
+    forget(&mut client).await;
+    ::redis::cmd("SET")
+        .arg(&claim)
+        .arg("0123456789abcdef")
+        .arg("PX")
+        .arg(60_000)
+        .exec_async(&mut client)
+        .await
+        .expect("up");
+    let began = Instant::now();
+    assert_eq!(ask(keeps[1].clone(), handler.clone(), "/".into()).await, "call 2");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1_900) && took < seconds(4), "{took:?}");
+
+    // What is not ours, or never ends, is replaced without waiting.
+    for foreign in [&["SET", "?", "another program's"][..], &["SET", "?", "0123456789abcdef"], &["LPUSH", "?", "a"]] {
+        forget(&mut client).await;
+        ::redis::cmd("DEL").arg(&claim).exec_async(&mut client).await.expect("up");
+        let mut plant = ::redis::cmd(foreign[0]);
+        plant.arg(&claim).arg(foreign[2]).exec_async(&mut client).await.expect("up");
+        let began = Instant::now();
+        ask(keeps[1].clone(), handler.clone(), "/".into()).await;
+        assert!(began.elapsed() < seconds(1), "{foreign:?}: {:?}", began.elapsed());
+        eventually("the claim is given back", async || {
+            let left: bool = ::redis::cmd("EXISTS").arg(&claim).query_async(&mut client).await.expect("up");
+            !left
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_miss_claims_only_where_there_is_another_instance() {
+    let server = RedisServer::start();
+    let handler = Handler::new(false);
+    handler.gate.add_permits(9);
+    let mut keeps = instances(&server, 1).await;
+    let mut monitor = Monitor::start(&server).await;
+    let mut client = server.client().await;
+    let mut miss = async |keep: &Keep, path: &str, kept: usize| {
+        ask(keep.clone(), handler.clone(), path.into()).await;
+        eventually("it is kept", async || {
+            let notes: Vec<String> =
+                ::redis::cmd("KEYS").arg("tk:cache:demo:*:v").query_async(&mut client).await.expect("up");
+            notes.len() == kept
+        })
+        .await;
+        let mut seen = monitor.seen("tk:cache:demo").await;
+        seen.retain(|command| command != "KEYS");
+        seen
+    };
+    assert_eq!(miss(&keeps[0], "/alone", 1).await, ["MGET", "EVALSHA"]);
+    let second = Keep::builder().redis(&server.url()).build().expect("valid");
+    eventually("the first knows", async || format!("{:?}", keeps[0].limits()).contains("instances: 2")).await;
+    keeps.push(second);
+    assert_eq!(miss(&keeps[0], "/two", 2).await, ["MGET", "EVALSHA", "EVALSHA"]);
+}
