@@ -55,7 +55,8 @@ impl CacheLayer {
     /// 2. One refresh at a time runs for each variant of a URL in a process, and 32 in all. It is the arriving `GET` itself, with its
     ///    extensions, but without what is conditional about it and without its range; a `HEAD` starts none.
     /// 3. Where the handler fails, answers 5xx or takes longer than 30 seconds, the response serves until its window ends.
-    ///    Where it answers something that may not be stored, the URL is purged.
+    ///    Where it answers 2xx, 3xx, 404 or 410 with something that may not be stored, the URL is purged; what is said to
+    ///    one client alone (a cookie, 401, 429) changes nothing.
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
         self.settings.stale_while_revalidate = Some(window);
         self

@@ -20,6 +20,20 @@ pub(super) fn date_once(headers: &HeaderMap, name: &HeaderName, now: Timestamp) 
 }
 
 fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
+    spelled(text, now).or_else(|| spelled(&in_usual_letters(text), now))
+}
+
+/// Letters count in dates, but not for caches (RFC 9111, 4.2).
+fn in_usual_letters(text: &str) -> String {
+    let mut is_inside = false;
+    let spell = |letter: char| {
+        let is_first = !std::mem::replace(&mut is_inside, letter.is_ascii_alphabetic());
+        if is_first { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }
+    };
+    text.chars().map(spell).collect::<String>().replace(" Gmt", " GMT")
+}
+
+fn spelled(text: &str, now: Timestamp) -> Option<Timestamp> {
     let read = |text: &str| httpdate::parse_http_date(text).ok().map(Timestamp::from);
     let Some(years) = two_digit_years(text, now) else { return read(text) };
     // More than 50 years ahead, it is the last year with these digits; the day of the week tells them apart too.
@@ -59,6 +73,9 @@ mod tests {
     #[test]
     fn three_forms_are_one_moment() {
         for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(read(text), Some(784_111_777), "{text}");
+        }
+        for text in ["SUN, 06 NOV 1994 08:49:37 gmt", "sunday, 06-nov-94 08:49:37 GMT", "sUN nOV  6 08:49:37 1994"] {
             assert_eq!(read(text), Some(784_111_777), "{text}");
         }
         for text in ["", "0", "Sun, 06 Nov 1994 08:49:37 CET", "Sunday, 06-Nov-194 08:49:37 GMT", "Sunday, 06-Nov-9 x"]

@@ -6,6 +6,7 @@ pub(super) fn rows() -> Vec<Row> {
     let mut rows = stated();
     rows.extend(unreadable());
     rows.extend(expires());
+    rows.extend(dates());
     rows.extend(guessed());
     rows
 }
@@ -122,6 +123,31 @@ fn expires() -> Vec<Row> {
             &["expires: Saturday, 01-Jan-77 00:00:00 GMT"],
         ),
         unkept("9110 5.6.7: another zone than GMT is no date", rfc, &["expires: Thu, 01 Jan 2026 01:00:00 CET"]),
+    ]
+}
+
+fn dates() -> Vec<Row> {
+    let fifty = |name, line| {
+        row(
+            name,
+            rfc,
+            [get().says(&[line]).came(Kept), get().after(775_000_000).came(Stored), get().after(9_000_000).came(Asked)],
+        )
+    };
+    vec![
+        fifty("9111 4.2: the weekday in capitals", "expires: THU, 18 Aug 2050 02:01:18 GMT"),
+        fifty("9111 4.2: the month in capitals", "expires: Thu, 18 AUG 2050 02:01:18 GMT"),
+        fifty("9111 4.2: the zone in small letters", "expires: Thu, 18 Aug 2050 02:01:18 gmt"),
+        fifty("9110 5.6.7: the second form, of the next decades", "expires: Thursday, 18-Aug-50 02:01:18 GMT"),
+        unkept("9111 4.2: UTC is not GMT", rfc, &["expires: Thu, 18 Aug 2050 02:01:18 UTC"]),
+        unkept("9110 5.6.7: two digits in the first form", rfc, &["expires: Thu, 18 Aug 50 02:01:18 GMT"]),
+        unkept("9110 5.6.7: four digits in the second form", rfc, &["expires: Thursday, 18-Aug-2050 02:01:18 GMT"]),
+        unkept("9110 5.6.7: dashes in the first form", rfc, &["expires: Thu, 18-Aug-2050 02:01:18 GMT"]),
+        unkept("9110 5.6.7: no comma", rfc, &["expires: Thu 18 Aug 2050 02:01:18 GMT"]),
+        unkept("9110 5.6.7: a space too many", rfc, &["expires: Thu, 18  Aug 2050 02:01:18 GMT"]),
+        unkept("9110 5.6.7: periods in the time", rfc, &["expires: Thu, 18 Aug 2050 02.01.18 GMT"]),
+        unkept("9110 5.6.7: an hour of one digit", rfc, &["expires: Thu, 18 Aug 2050 2:01:18 GMT"]),
+        fresh("9111 1.2.2: leading zeros", rfc, &["cache-control: max-age=0060"], 60),
     ]
 }
 
