@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::fill::Keep;
+use super::kept::Keep;
 
 pin_project! {
     /// The handler's body, passed on or kept while it passes; or a stored one.

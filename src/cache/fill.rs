@@ -5,12 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{AGE, CONTENT_LENGTH, ETAG, VARY},
+    header::{CONTENT_LENGTH, VARY},
     request,
 };
 use http_body::Body;
-use http_body_util::Full;
-use sha2::{Digest, Sha256};
 
 use super::{
     CacheHint, CachePolicy, Entry, Place, Purge, ResponseBody, Stored, Tag, Tags, Ticket,
@@ -20,12 +18,13 @@ use super::{
     flight::{Landing, Lead, Source},
     handle::Mount,
     invalidate::Invalidate,
+    kept::Keep,
     outcome::{Answered, Counters, WhyAsked},
     policy::{self, Asked, Refusal, Span, Terms},
     refresh::Refreshing,
     vary,
 };
-use crate::{Cx, StoreFuture, background::Background, clock::Timestamp, request_key::push_hex};
+use crate::{Cx, StoreFuture, background::Background, clock::Timestamp};
 
 /// What becomes of the handler's response.
 pub(crate) enum Plan {
@@ -77,26 +76,16 @@ pub(crate) struct Fill {
 }
 
 /// What of an entry is the response's own.
-struct Parts {
-    status: StatusCode,
-    headers: HeaderMap,
-    tags: Tags,
-}
-
-/// The handler's response, decided to be kept when its body is whole.
-pub(crate) struct Keep {
-    fill: Box<Fill>,
-    status: StatusCode,
-    headers: HeaderMap,
-    span: Span,
-    stored: Timestamp,
-    tags: Tags,
+pub(super) struct Parts {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) tags: Tags,
 }
 
 /// More tags than this on one response are a mistake: it would be checked against all of them on every hit.
-const MAX_TAGS: usize = 64;
+pub(super) const MAX_TAGS: usize = 64;
 /// Those of the cache, of the partition and of a fixed place come beside them.
-const OWN_TAGS: usize = 3;
+pub(super) const OWN_TAGS: usize = 3;
 
 impl Fill {
     /// The stale response that stands in for a failed handler, if it may; those who wait get it too.
@@ -166,7 +155,7 @@ impl Fill {
         self.stale.as_deref().filter(|entry| entry.can_be_validated(self.now()))
     }
 
-    fn why_asked(&self) -> WhyAsked {
+    pub(super) fn why_asked(&self) -> WhyAsked {
         match &self.stale {
             None => WhyAsked::Miss,
             Some(entry) if entry.is_fresh(self.now()) => WhyAsked::Request,
@@ -174,57 +163,13 @@ impl Fill {
         }
     }
 
-    /// The stored response still holds: it is kept with the fields of the 304, and answers (RFC 9111, 4.3.4).
-    fn validated<B>(mut self: Box<Self>, response: Response<B>) -> Response<ResponseBody<B>> {
-        let why_asked = self.why_asked();
-        let stale = self.stale.take().expect("asked about");
-        let (mut parts, _) = response.into_parts();
-        let hint: CacheHint = parts.extensions.remove().unwrap_or_default();
-        let now = self.now();
-        if !policy::is_about(&stale.headers, &parts.headers) {
-            return self.contradicted(&stale, Answered::Validated { why_asked, is_kept: false }, now);
-        }
-        policy::complete_date(&mut parts.headers, now);
-        // Its own `Vary` takes the place of the stored one, in which what the layer chooses by stands already.
-        if parts.headers.contains_key(VARY) {
-            self.announce_vary(&mut parts.headers);
-        }
-        let mut headers = policy::freshened(&stale.headers, &policy::stored_headers(&parts.headers));
-        let told_age = parts.headers.get(AGE).cloned();
-        told_age.into_iter().for_each(|age| drop(headers.insert(AGE, age)));
-        let tags = stale.tags.and(&hint.tags);
-        let decided = match self.decide(&hint, stale.status, &headers, now, &Full::new(stale.body.clone())) {
-            Ok(_) if tags.iter().count() > MAX_TAGS + OWN_TAGS => Err(Refusal::NoStore),
-            decided => decided,
-        };
-        headers.remove(AGE);
-        let own = Parts { status: stale.status, headers, tags };
-        let entry = Arc::new(self.entry_of(own, stale.body.clone(), decided.unwrap_or_default(), now));
-        let answered = Answered::Validated { why_asked, is_kept: decided.is_ok() };
-        self.count(answered);
-        let answer = Answer { entry: &entry, settings: &self.mount.settings, answered, now };
-        let response = answer.to(&Method::GET, &self.request).map(ResponseBody::full);
-        match decided {
-            Ok(_) => self.store(entry),
-            Err(_) => self.give_up(true),
-        }
-        response
-    }
-
-    /// A 304 about another response than the one that was asked about renews nothing.
-    fn contradicted<B>(
-        mut self: Box<Self>,
-        stale: &Entry,
-        answered: Answered,
-        now: Timestamp,
-    ) -> Response<ResponseBody<B>> {
-        self.count(answered);
-        self.give_up(true);
-        let answer = Answer { entry: stale, settings: &self.mount.settings, answered, now };
-        answer.to(&Method::GET, &self.request).map(ResponseBody::full)
-    }
-
-    fn entry_of(&self, Parts { status, headers, tags }: Parts, body: Bytes, span: Span, stored: Timestamp) -> Entry {
+    pub(super) fn entry_of(
+        &self,
+        Parts { status, headers, tags }: Parts,
+        body: Bytes,
+        span: Span,
+        stored: Timestamp,
+    ) -> Entry {
         let names = vary::names_of(&headers).unwrap_or_default();
         let fresh_until = stored + span.fresh_for - span.past;
         let (stale_until, refresh_until) = (fresh_until + span.stale_for, fresh_until + span.refresh_for);
@@ -247,7 +192,7 @@ impl Fill {
     }
 
     /// Hands the entry to the store, and to those who wait.
-    fn store(mut self: Box<Self>, entry: Arc<Entry>) {
+    pub(super) fn store(mut self: Box<Self>, entry: Arc<Entry>) {
         self.ticket.claim = self.claimed.take().map(Claimed::spend);
         let shared = &self.mount.cache.shared;
         let mut storing = shared.store.store(&aftermath(&self.cx), &self.place, &self.ticket, Arc::clone(&entry));
@@ -268,7 +213,7 @@ impl Fill {
         }
     }
 
-    fn decide<B: Body>(
+    pub(super) fn decide<B: Body>(
         &self,
         hint: &CacheHint,
         status: StatusCode,
@@ -313,7 +258,7 @@ impl Fill {
 
     /// Only who leads marks a URL: a client's own `no-store` says nothing about it. A refresh that ended for good ends
     /// also what it was to renew.
-    fn give_up(&mut self, is_lasting: bool) {
+    pub(super) fn give_up(&mut self, is_lasting: bool) {
         if is_lasting && self.refreshing.is_some() {
             let shared = &self.mount.cache.shared;
             // Dropped or not, a purge counts.
@@ -348,7 +293,7 @@ impl Fill {
         Keep { fill: self, status, headers, span, stored: now, tags }
     }
 
-    fn count(&self, answered: Answered) {
+    pub(super) fn count(&self, answered: Answered) {
         let name = self.mount.settings.name;
         match self.refreshing {
             None => self.mount.cache.shared.counters.add(name, answered.outcome()),
@@ -357,44 +302,14 @@ impl Fill {
     }
 
     /// What the layer chooses by, beside what the handler says.
-    fn announce_vary(&self, headers: &mut HeaderMap) {
+    pub(super) fn announce_vary(&self, headers: &mut HeaderMap) {
         for name in &self.mount.settings.vary_on {
             headers.append(VARY, HeaderValue::from_name(name.clone()));
         }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         self.mount.cache.shared.store.now(&self.cx)
-    }
-}
-
-impl Keep {
-    pub(crate) fn max_body(&self) -> usize {
-        self.fill.mount.settings.max_body
-    }
-
-    /// The body is whole: the response is kept, and shared with those who wait.
-    pub(crate) fn finish(mut self, body: Bytes) {
-        self.complete_etag(&body);
-        let Self { fill, status, headers, span, stored, tags } = self;
-        let entry = fill.entry_of(Parts { status, headers, tags }, body, span, stored);
-        fill.store(Arc::new(entry));
-    }
-
-    /// The body came out too long.
-    pub(crate) fn overflow(mut self) {
-        self.fill.give_up(true);
-    }
-
-    /// One client's copy can be asked about by its tag: made from the body where the handler made none.
-    fn complete_etag(&mut self, body: &Bytes) {
-        let is_ours = self.fill.mount.settings.sharing.is_private() && self.status == StatusCode::OK;
-        if is_ours && !self.headers.contains_key(ETAG) {
-            let mut tag = String::from("\"");
-            push_hex(&mut tag, &Sha256::digest(body)[..16]);
-            tag.push('"');
-            self.headers.insert(ETAG, HeaderValue::try_from(tag).expect("hexadecimal digits are visible ascii"));
-        }
     }
 }
 

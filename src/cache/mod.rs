@@ -65,6 +65,7 @@ mod future;
 mod handle;
 mod hint;
 mod invalidate;
+mod kept;
 mod layer;
 mod memory;
 mod outcome;
@@ -78,6 +79,7 @@ mod service;
 mod settings;
 mod store;
 mod tag;
+mod validate;
 mod vary;
 
 pub use body::ResponseBody;
