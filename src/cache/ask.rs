@@ -231,26 +231,28 @@ impl Ask {
         }
     }
 
-    fn miss(
-        &mut self,
-        place: Place,
-        ticket: Ticket,
-        stale: Option<Arc<Entry>>,
-        lead: Option<Lead>,
-        parts: &Parts,
-    ) -> Next {
+    fn miss(&self, place: Place, ticket: Ticket, stale: Option<Arc<Entry>>, lead: Option<Lead>, parts: &Parts) -> Next {
         if policy::is_only_if_cached(self.mount.settings.policy, &parts.headers) {
             return Next::Verdict(Verdict::OnlyIfCached);
         }
-        if parts.method == Method::HEAD {
-            return self.pass(Answered::NotKept("head"));
-        }
-        if parts.headers.contains_key(RANGE) {
-            return self.pass(Answered::NotKept("range"));
-        }
+        let is_stale = stale.is_some();
         let fill = Box::new(Fill { lead, ..self.fill(place, ticket, stale, parts) });
+        match () {
+            () if parts.method == Method::HEAD => self.beside(fill, is_stale, "head"),
+            () if parts.headers.contains_key(RANGE) => self.beside(fill, is_stale, "range"),
+            () => self.claim(fill),
+        }
+    }
+
+    /// What cannot fill; if there is something stored it is there should the handler fail.
+    fn beside(&self, fill: Box<Fill>, is_stale: bool, why: &'static str) -> Next {
+        let answered = Answered::NotKept(why);
+        if is_stale { Next::Verdict(Verdict::Serve(Plan::Beside(fill, answered))) } else { self.pass(answered) }
+    }
+
+    /// Who leads here asks for all instances; not where nobody would wait, or has waited long enough.
+    fn claim(&self, fill: Box<Fill>) -> Next {
         let shared = &self.mount.cache.shared;
-        // Who leads here asks for all; not where nobody would wait, or has waited long enough.
         let is_patient = self.until.is_none_or(|until| Instant::now() < until);
         if fill.lead.is_none() || !is_patient || shared.is_uncacheable(&fill.place) {
             return Next::Verdict(Verdict::Serve(Plan::Fill(fill)));
@@ -309,6 +311,7 @@ impl Ask {
             claimed: None,
             refreshing: None,
             asked: Asked::of(&parts.headers, self.now()),
+            method: parts.method.clone(),
             request: parts.headers.clone(),
         }
     }

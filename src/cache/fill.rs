@@ -32,6 +32,8 @@ pub(crate) enum Plan {
     Untouched,
     Pass(Arc<Mount>, Answered),
     Fill(Box<Fill>),
+    /// Passed, though something is stored: it cannot fill.
+    Beside(Box<Fill>, Answered),
     Invalidate(Box<Invalidate>),
 }
 
@@ -72,6 +74,7 @@ pub(crate) struct Fill {
     /// The client has its answer already.
     pub(crate) refreshing: Option<Refreshing>,
     pub(crate) asked: Asked,
+    pub(crate) method: Method,
     pub(crate) request: HeaderMap,
 }
 
@@ -109,7 +112,7 @@ impl Fill {
         }
         let answer = Answer { entry: &entry, settings: &self.mount.settings, answered, now };
         self.mount.cache.shared.counters.add(self.mount.settings.name, answered.outcome());
-        Some(answer.to(&Method::GET, &self.request).map(ResponseBody::full))
+        Some(answer.to(&self.method, &self.request).map(ResponseBody::full))
     }
 
     /// The handler's response on its way: teed where it may be kept.

@@ -151,10 +151,19 @@ enum Concluded<R, E> {
 /// What the handler's answer becomes by `plan`; or the purge to be waited for first.
 fn conclude<R: Body<Data = Bytes>, E>(plan: Plan, result: Result<Response<R>, E>) -> Concluded<R, E> {
     let response = match (plan, result) {
-        (Plan::Fill(mut fill), Err(error)) => return Concluded::Done(fill.rescue(true).ok_or(error)),
+        (Plan::Fill(mut fill) | Plan::Beside(mut fill, _), Err(error)) => {
+            return Concluded::Done(fill.rescue(true).ok_or(error));
+        }
         (_, Err(error)) => return Concluded::Done(Err(error)),
         (Plan::Fill(fill), Ok(response)) => fill.respond(response),
         (Plan::Untouched, Ok(response)) => response.map(ResponseBody::inner),
+        (Plan::Beside(mut fill, answered), Ok(mut response)) => {
+            let rescued = if response.status().is_server_error() { fill.rescue(false) } else { None };
+            rescued.unwrap_or_else(|| {
+                fill.mount.report(answered, response.headers_mut());
+                passed(response)
+            })
+        }
         (Plan::Pass(mount, answered), Ok(mut response)) => {
             mount.report(answered, response.headers_mut());
             passed(response)

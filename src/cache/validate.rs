@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{
-    Method, Response,
+    Response,
     header::{AGE, VARY},
 };
 use http_body_util::Full;
@@ -47,7 +47,7 @@ impl Fill {
         let answered = Answered::Validated { why_asked, is_kept: decided.is_ok() };
         self.count(answered);
         let answer = Answer { entry: &entry, settings: &self.mount.settings, answered, now };
-        let response = answer.to(&Method::GET, &self.request).map(ResponseBody::full);
+        let response = answer.to(&self.method, &self.request).map(ResponseBody::full);
         match decided {
             Ok(_) => self.store(entry),
             Err(_) => self.give_up(true),
@@ -65,6 +65,6 @@ impl Fill {
         self.count(answered);
         self.give_up(true);
         let answer = Answer { entry: stale, settings: &self.mount.settings, answered, now };
-        answer.to(&Method::GET, &self.request).map(ResponseBody::full)
+        answer.to(&self.method, &self.request).map(ResponseBody::full)
     }
 }

@@ -8,6 +8,7 @@ pub(super) fn rows() -> Vec<Row> {
     let mut rows = if_error();
     rows.extend(while_revalidated());
     rows.extend(disconnected());
+    rows.extend(beside());
     rows
 }
 
@@ -69,6 +70,42 @@ fn if_error() -> Vec<Row> {
                 get().says(&["cache-control: max-age=60, stale-if-error=60", "age: 30"]).came(Kept),
                 get().after(89).status(503).came(Rescued),
                 get().after(1).status(503).came(Passed),
+            ],
+        ),
+    ]
+}
+
+fn beside() -> Vec<Row> {
+    const SAYS: &str = "cache-control: max-age=60, stale-if-error=60";
+    vec![
+        row(
+            "5861 4: HEAD too",
+            safe,
+            [
+                get().says(&[SAYS]).came(Kept),
+                head().after(61).status(503).came(Rescued).is(200).body("").shows(&["content-length: 6"]),
+                head().gone().came(Rescued).is(200),
+                head().status(404).came(Passed).is(404),
+                head().after(60).status(503).came(Passed).is(503),
+            ],
+        ),
+        row(
+            "5861 4: a part too",
+            safe,
+            [
+                get().says(&[SAYS]).content("0123456789").came(Kept),
+                get().after(61).asks(&["range: bytes=2-4"]).status(500).came(Rescued).is(206).body("234"),
+                get().asks(&["range: bytes=2-4"]).gone().came(Rescued).is(206).body("234"),
+            ],
+        ),
+        row(
+            "9111 4.2.4: HEAD and parts of who is cut off",
+            rfc,
+            [
+                get().says(&["cache-control: max-age=60"]).content("0123456789").came(Kept),
+                head().after(61).gone().came(Rescued).is(200),
+                get().asks(&["range: bytes=2-4"]).gone().came(Rescued).is(206).body("234"),
+                head().status(503).came(Passed).is(503),
             ],
         ),
     ]
