@@ -9,25 +9,22 @@ use http::{
 use http_body_util::Full;
 
 use super::{
-    CacheHint, Entry, ResponseBody,
+    CacheHint, ResponseBody,
     answer::Answer,
     fill::{Fill, MAX_TAGS, OWN_TAGS, Parts},
     outcome::Answered,
     policy::{self, Refusal},
 };
-use crate::clock::Timestamp;
-
 impl Fill {
     /// The stored response still holds: it is kept with the fields of the 304, and answers (RFC 9111, 4.3.4).
+    ///
+    /// One tag was asked about, so the answer is about its response, whatever tag the 304 has itself.
     pub(super) fn validated<B>(mut self: Box<Self>, response: Response<B>) -> Response<ResponseBody<B>> {
         let why_asked = self.why_asked();
         let stale = self.stale.take().expect("asked about");
         let (mut parts, _) = response.into_parts();
         let hint: CacheHint = parts.extensions.remove().unwrap_or_default();
         let now = self.now();
-        if !policy::is_about(&stale.headers, &parts.headers) {
-            return self.contradicted(&stale, Answered::Validated { why_asked, is_kept: false }, now);
-        }
         policy::complete_date(&mut parts.headers, now);
         // Its own `Vary` takes the place of the stored one, in which what the layer chooses by stands already.
         if parts.headers.contains_key(VARY) {
@@ -53,18 +50,5 @@ impl Fill {
             Err(_) => self.give_up(true),
         }
         response
-    }
-
-    /// A 304 about another response than the one that was asked about renews nothing.
-    fn contradicted<B>(
-        mut self: Box<Self>,
-        stale: &Entry,
-        answered: Answered,
-        now: Timestamp,
-    ) -> Response<ResponseBody<B>> {
-        self.count(answered);
-        self.give_up(true);
-        let answer = Answer { entry: stale, settings: &self.mount.settings, answered, now };
-        answer.to(&self.method, &self.request).map(ResponseBody::full)
     }
 }

@@ -36,15 +36,6 @@ pub(crate) fn ask_for_all(request: &mut HeaderMap) {
     request.remove(IF_RANGE);
 }
 
-/// Whether a 304 speaks of the stored response: not where its strong tag names another one (RFC 9111, 4.3.4).
-pub(crate) fn is_about(stored: &HeaderMap, not_modified: &HeaderMap) -> bool {
-    let strong = not_modified.get(ETAG).map(http::HeaderValue::as_bytes).filter(|tag| !tag.starts_with(b"W/"));
-    match (stored.get(ETAG), strong) {
-        (Some(stored), Some(told)) => opaque(stored.as_bytes()) == told,
-        _ => true,
-    }
-}
-
 /// The stored fields with those of a 304 put in their place, but for what describes the stored bytes (RFC 9111, 3.2).
 pub(crate) fn freshened(stored: &HeaderMap, by: &HeaderMap) -> HeaderMap {
     const OF_THE_BYTES: [&str; 5] = ["content-encoding", "content-length", "content-md5", "content-range", "etag"];
@@ -141,16 +132,6 @@ mod tests {
             &unreadable,
             NOW
         ));
-    }
-
-    /// RFC 9111, 4.3.4.
-    #[test]
-    fn a_304_with_another_strong_tag_is_about_another_response() {
-        let stored = headers(&[("etag", "\"a\"")]);
-        for (told, is_ours) in [("\"a\"", true), ("W/\"a\"", true), ("W/\"b\"", true), ("\"b\"", false)] {
-            assert_eq!(is_about(&stored, &headers(&[("etag", told)])), is_ours, "{told}");
-        }
-        assert!(is_about(&stored, &headers(&[])) && is_about(&headers(&[]), &stored));
     }
 
     /// RFC 9110, 15.4.5: no representation fields in a 304.

@@ -35,13 +35,26 @@ pub(crate) fn heuristic(headers: &HeaderMap, now: Timestamp) -> Option<Duration>
 /// How old the response was when it came to us, `delay` after the handler was asked (RFC 9111, 4.2.3).
 pub(crate) fn initial_age(headers: &HeaderMap, delay: Duration, now: Timestamp) -> Duration {
     let apparent = date(headers, &DATE, now).map_or(Duration::ZERO, |date| now.since(date));
-    // A list in Age is an error; the first element is used and an unparsable one ignored (RFC 9111, 5.1).
-    let told = list(headers, &AGE).next().and_then(delta_seconds).unwrap_or_default();
+    let told = told_age(headers);
     // `Date` has whole seconds: under one second of apparent age is none.
     let apparent = if apparent < Duration::from_secs(1) { Duration::ZERO } else { apparent };
     // Its age may have been told at any moment since.
     apparent.max(told + delay)
 }
+
+/// What `Age` says. RFC 9111, 5.1 lets a cache take the first of several and ignore what it cannot read; but such a
+/// response can be of any age, and stale is the safe side.
+fn told_age(headers: &HeaderMap) -> Duration {
+    let mut elements = list(headers, &AGE);
+    match (headers.contains_key(AGE), elements.next(), elements.next()) {
+        (false, ..) => Duration::ZERO,
+        (true, Some(only), None) => delta_seconds(only).unwrap_or(ANY_AGE),
+        (true, ..) => ANY_AGE,
+    }
+}
+
+/// Older than anything is fresh: a century.
+const ANY_AGE: Duration = crate::clock::days(36_525);
 
 #[cfg(test)]
 mod tests {
@@ -100,8 +113,8 @@ mod tests {
         let age = |lines: &[(&str, &str)]| initial_age(&headers(lines), seconds(0), NOW);
         assert_eq!(age(&[date]), seconds(10));
         assert_eq!(age(&[date, ("age", "30")]), seconds(30));
-        assert_eq!(age(&[("age", "x")]), seconds(0));
-        assert_eq!(age(&[("age", "7, 9")]), seconds(7));
+        assert_eq!(age(&[("age", "x")]), ANY_AGE);
+        assert_eq!(age(&[("age", "7, 9")]), ANY_AGE);
     }
 
     /// RFC 9111, 4.2.3: what was told may be as old as the request; what `Date` shows has it in it already.

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use directives::{Directives, list};
 
 pub(crate) use conditional::{
-    ask_about, ask_for_all, freshened, is_about, is_for_the_handler, is_not_modified, not_modified_headers,
+    ask_about, ask_for_all, freshened, is_for_the_handler, is_not_modified, not_modified_headers,
 };
 pub(crate) use decide::{Asked, Refusal, Span, Terms, decide, is_no_store};
 pub(crate) use range::{Part, content_range, part};
