@@ -42,6 +42,8 @@ pub struct KeepBuilder {
     sessions: SessionConfig,
     #[cfg(feature = "boards")]
     actions: ActionLogConfig,
+    #[cfg(feature = "cache")]
+    strict_purges: bool,
 }
 
 impl KeepBuilder {
@@ -62,6 +64,8 @@ impl KeepBuilder {
             sessions: SessionConfig::new(),
             #[cfg(feature = "boards")]
             actions: ActionLogConfig::new(),
+            #[cfg(feature = "cache")]
+            strict_purges: false,
         }
     }
 
@@ -104,6 +108,15 @@ impl KeepBuilder {
     /// How long one request may wait for Redis over all layers. Defaults to 50 ms.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// Has each cache lookup ask Redis for purges in the same trip, so that a purge that has answered
+    /// [`Purged::Everywhere`](crate::cache::Purged::Everywhere) holds on all instances from then on. Defaults to hearing of
+    /// them within milliseconds. Costs two commands more for a lookup, and no trip.
+    #[cfg(feature = "cache")]
+    pub fn strict_purges(mut self) -> Self {
+        self.strict_purges = true;
         self
     }
 
@@ -194,7 +207,7 @@ impl KeepBuilder {
             #[cfg(feature = "rate-limit")]
             limits: super::wire::limits(&backend, &clock, &background),
             #[cfg(feature = "cache")]
-            cache: super::wire::cache(&backend, &clock, &background),
+            cache: super::wire::cache(&backend, self.strict_purges, &clock, &background),
             #[cfg(feature = "boards")]
             leaderboards: super::wire::leaderboards(&backend, &clock, &background),
             #[cfg(feature = "boards")]

@@ -39,14 +39,23 @@ pub(super) fn limits(backend: &Backend, clock: &Clock, background: &Background) 
 }
 
 #[cfg(feature = "cache")]
-pub(super) fn cache(backend: &Backend, clock: &Clock, background: &Background) -> crate::cache::ResponseCache {
+pub(super) fn cache(
+    backend: &Backend,
+    is_strict: bool,
+    clock: &Clock,
+    background: &Background,
+) -> crate::cache::ResponseCache {
     use crate::cache::{MemoryCacheStore, ResponseCache};
     match backend {
         Backend::Memory(switch) => {
             ResponseCache::over(MemoryCacheStore::new(clock.clone()).outage(switch.clone()), background.clone())
         }
         #[cfg(feature = "redis")]
-        Backend::Redis(redis) => ResponseCache::over(crate::cache::RedisCacheStore::new(redis), background.clone()),
+        Backend::Redis(redis) => {
+            use crate::cache::RedisCacheStore;
+            let store = if is_strict { RedisCacheStore::strict(redis) } else { RedisCacheStore::new(redis) };
+            ResponseCache::over(store, background.clone())
+        }
     }
 }
 

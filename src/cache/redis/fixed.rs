@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use bytes::Bytes;
 
-use super::{Inner, claims};
+use super::{Inner, claims, strict};
 use crate::{
     Cx, Result, StoreFuture,
     cache::{Entry, Lookup, Place, Release, Stored, Ticket},
@@ -20,8 +20,13 @@ pub(super) fn lookup(inner: &Arc<Inner>, cx: &Cx, place: &Place) -> StoreFuture<
     // Of several keys, because then a value of another type is none instead of an error.
     let command = Command::read("MGET").arg(place.key(inner.redis.keys()));
     let (inner, place) = (Arc::clone(inner), place.clone());
-    let ticket = Ticket { stamp, seen: Bytes::new(), claim: None };
-    Arc::clone(&inner).redis.call(cx, command, move |reply| read(&inner, &place, ticket, reply))
+    let mut ticket = Ticket { stamp, seen: Bytes::new(), claim: None };
+    strict::read(&Arc::clone(&inner), cx, command, move |reply| {
+        if inner.is_strict {
+            ticket.stamp = inner.mirror.stamp()?;
+        }
+        read(&inner, &place, ticket, reply)
+    })
 }
 
 fn read(inner: &Inner, place: &Place, ticket: Ticket, reply: Reply) -> Result<Lookup> {

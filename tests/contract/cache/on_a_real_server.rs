@@ -304,3 +304,36 @@ async fn a_purge_whose_caller_goes_away_still_counts() {
     assert_eq!(one.find(&place(1), &none()).await, None);
     eventually("the other one has heard", async || two.find(&place(1), &none()).await.is_none()).await;
 }
+
+/// Without it, another instance serves a purged response for the milliseconds until it hears of the purge.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_store_serves_nothing_once_a_purge_has_answered() {
+    let server = RedisServer::start();
+    let mut stores = Vec::new();
+    for _ in 0..2 {
+        let redis = patient(&server).await;
+        let store = RedisCacheStore::strict(&redis);
+        let cx = Cx::new().at(START);
+        eventually("its purges are known", async || store.lookup(&cx, &place(1), &none()).await.is_ok()).await;
+        stores.push(World { store: Arc::new(store), cx, down: Box::new(|_| ()) });
+    }
+    let [one, two] = &stores[..] else { unreachable!("two were made") };
+    for n in 0..200 {
+        let tagged = Entry { tags: Tags::new(&[Tag::from("x")]), ..entry("a") };
+        one.kept(&place(1), &none(), tagged).await;
+        assert!(two.find(&place(1), &none()).await.is_some(), "round {n}: filled by the other");
+        let purge = if n % 2 == 0 { Purge::Tags(vec![Tag::from("x")]) } else { Purge::All };
+        assert_eq!(one.store.purge(&one.cx, purge).await.expect("never fails"), Purged::Everywhere);
+        assert_eq!(two.find(&place(1), &none()).await, None, "round {n}: purged by the other");
+    }
+    one.kept(&place(1), &none(), entry("a")).await;
+    let seen = server.commands_during(async { assert!(two.find(&place(1), &none()).await.is_some()) }).await;
+    // Each instance looks at the record once a second, too.
+    assert!(seen["mget"] == 1 && seen["zrange"] >= 2, "{seen:?}");
+
+    let mut client = server.client().await;
+    ::redis::cmd("SET").arg("tk:cache:epochs").arg("another program's").exec_async(&mut client).await.expect("up");
+    assert_eq!(two.find(&place(1), &none()).await, None, "what was purged is not known any more");
+    two.kept(&place(1), &none(), entry("b")).await;
+    assert!(one.find(&place(1), &none()).await.is_some());
+}
