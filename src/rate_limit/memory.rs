@@ -89,6 +89,10 @@ impl MemoryRateStore {
         let (now, key) = (self.now(cx), &self.hashed(key));
         let mut table = self.table(key);
         let states = table.states(key, now, self.per_shard());
+        // The usual case, in one look.
+        if let [policy] = policies {
+            return check_one(states.of(policy), now, policy, cost(policy));
+        }
         // Read twice, which gives the same: the first time to know whether all admit.
         let mut read = |policy: &Policy| states.of(policy).read(now, policy, cost(policy));
         let charged = policies.iter().all(|policy| read(policy).admits(now, policy, cost(policy)));
@@ -164,6 +168,15 @@ impl MemoryRateStore {
     fn up<T>(&self, answer: impl FnOnce() -> T) -> StoreFuture<T> {
         StoreFuture::ready(self.outage.check().map(|()| answer()) as Result<T>)
     }
+}
+
+fn check_one(state: &mut State, now: u64, policy: &Policy, cost: u32) -> Verdict {
+    let reading = state.read(now, policy, cost);
+    let is_charged = reading.admits(now, policy, cost);
+    if is_charged {
+        state.charge(now, policy, cost);
+    }
+    Verdict::one(reading.decide(now, policy, cost, is_charged))
 }
 
 /// A panic elsewhere leaves the counts usable.

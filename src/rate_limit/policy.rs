@@ -148,6 +148,11 @@ impl Policy {
         self.name
     }
 
+    /// Whether both have one name; mostly they are the same constant, which needs no look at its letters.
+    pub(super) fn is_named(&self, other: &Self) -> bool {
+        std::ptr::eq(self.name, other.name) || self.name == other.name
+    }
+
     /// How many requests each period admits.
     pub const fn limit(&self) -> u32 {
         self.limit

@@ -89,7 +89,7 @@ impl States {
     }
 
     fn find(&self, policy: &Policy) -> Option<usize> {
-        self.0.iter().position(|(known, _)| known.name() == policy.name())
+        self.0.iter().position(|(known, _)| known.is_named(policy))
     }
 
     /// How full the fullest window or bucket is.

@@ -154,6 +154,10 @@ pub struct Verdict(Decisions);
 pub(super) type Decisions = SmallVec<[Decision; 1]>;
 
 impl Verdict {
+    pub(super) fn one(decision: Decision) -> Self {
+        Self(Decisions::from_buf([decision]))
+    }
+
     /// Whether all policies let the request pass.
     pub fn is_admitted(&self) -> bool {
         self.0.iter().all(|decision| decision.outcome.admits())
