@@ -133,6 +133,6 @@ pub use error::{Error, OnOutage, Result};
 pub use identity::{CurrentUser, CurrentUserRejection};
 pub use identity::{Identify, Identity, Principal, UserId};
 pub use keep::{Keep, KeepBuilder};
-pub use outcome::Status;
+pub use outcome::{Detour, Status};
 pub use request_key::{Key, KeyValue};
 pub use store::{Cx, StoreFuture};

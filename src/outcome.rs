@@ -51,6 +51,29 @@ impl Status {
     }
 }
 
+outcomes! {
+    /// What a layer did in Redis' place for one request: a word of the field `Redis-Status`.
+    ///
+    /// ```
+    /// use towerkeep::Detour;
+    /// assert_eq!(Detour::Memory.as_str(), "memory");
+    /// assert!(Detour::Memory < Detour::Denied); // the graver one is told
+    /// ```
+    #[derive(PartialOrd, Ord)]
+    pub enum Detour {
+        /// Served from this instance's own copy, or kept there.
+        Memory => "memory",
+        /// Counted by this instance alone.
+        Local => "local",
+        /// Left out.
+        Skipped => "skipped",
+        /// Not to be found out without Redis.
+        Unavailable => "unavailable",
+        /// Refused, because somebody chose so.
+        Denied => "denied",
+    }
+}
+
 /// Shows a secret's place in `Debug` without the secret.
 pub(crate) struct Redacted;
 

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    Result,
+    Detour, Result,
     clock::{Timestamp, micros},
 };
 
@@ -23,6 +23,8 @@ use crate::{
 ///    the request's budget. A spent budget is an unavailable store, told without any I/O.
 /// 2. The budget counts time spent waiting for the store over all layers of one request, never the handler's
 ///    own time. `keep.layer()` puts one into each request; without it there is no budget.
+/// 3. With a budget it also carries what each concern did in Redis' place, from [`note`](Cx::note) to
+///    [`noted`](Cx::noted).
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,9 +35,18 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Cx {
-    budget: Option<Arc<AtomicU64>>,
+    request: Option<Arc<Request>>,
     within: Option<Duration>,
     now: Option<Timestamp>,
+}
+
+/// What all layers of one request share.
+#[derive(Debug)]
+struct Request {
+    /// What is left of the budget, in microseconds.
+    left: AtomicU64,
+    /// What was done in Redis' place, one word for each concern. Empty, and unallocated, while Redis answers.
+    noted: Mutex<Vec<(&'static str, Detour)>>,
 }
 
 impl Cx {
@@ -52,7 +63,7 @@ impl Cx {
     /// Gives all verbs called with clones of this context `budget` of waiting time between them.
     #[must_use]
     pub fn with_budget(mut self, budget: Duration) -> Self {
-        self.budget = Some(Arc::new(AtomicU64::new(micros(budget))));
+        self.request = Some(Arc::new(Request { left: AtomicU64::new(micros(budget)), noted: Mutex::default() }));
         self
     }
 
@@ -78,18 +89,44 @@ impl Cx {
     /// How long a verb may last when the store itself allows `own`; zero when the budget is spent.
     pub fn allowance(&self, own: Duration) -> Duration {
         let own = self.within.map_or(own, |within| within.min(own));
-        match &self.budget {
-            Some(left) => own.min(Duration::from_micros(left.load(Relaxed))),
+        match &self.request {
+            Some(request) => own.min(Duration::from_micros(request.left.load(Relaxed))),
             None => own,
         }
     }
 
     /// Takes `spent` from the request's budget.
     pub fn charge(&self, spent: Duration) {
-        if let Some(left) = &self.budget {
+        if let Some(request) = &self.request {
             let spent = micros(spent);
-            left.fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(spent))).ok();
+            request.left.fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(spent))).ok();
         }
+    }
+
+    /// Notes what `concern` (`session`, `cache`, ...) did in Redis' place for this request. Of several words of one
+    /// concern the gravest is kept; without a request nobody asks, and nothing is.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use towerkeep::{Cx, Detour};
+    /// let cx = Cx::new().with_budget(Duration::from_millis(50));
+    /// cx.clone().note("session", Detour::Memory);
+    /// assert_eq!(cx.noted(), [("session", Detour::Memory)]);
+    /// assert_eq!(Cx::new().noted(), []);
+    /// ```
+    pub fn note(&self, concern: &'static str, detour: Detour) {
+        let Some(request) = &self.request else { return };
+        let mut noted = request.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        match noted.iter_mut().find(|(known, _)| *known == concern) {
+            Some((_, known)) => *known = detour.max(*known),
+            None => noted.push((concern, detour)),
+        }
+    }
+
+    /// What the concerns of this request have done in Redis' place so far, in the order they came to it.
+    pub fn noted(&self) -> Vec<(&'static str, Detour)> {
+        let Some(request) = &self.request else { return Vec::new() };
+        request.noted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -237,6 +274,16 @@ mod tests {
         let cx = Cx::new().with_budget(Duration::from_millis(10));
         cx.clone().charge(Duration::from_millis(25));
         assert_eq!(cx.allowance(Duration::from_millis(25)), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_gravest_word_of_a_concern_is_kept() {
+        let cx = Cx::new().with_budget(Duration::from_millis(10));
+        for detour in [Detour::Memory, Detour::Unavailable, Detour::Memory] {
+            cx.note("session", detour);
+        }
+        cx.clone().note("cache", Detour::Skipped);
+        assert_eq!(cx.noted(), [("session", Detour::Unavailable), ("cache", Detour::Skipped)]);
     }
 
     #[test]

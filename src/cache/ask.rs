@@ -24,7 +24,7 @@ use super::{
     policy::{self, Asked, Reuse},
     reference::Base,
 };
-use crate::{Cx, Result, StoreFuture, clock::Timestamp};
+use crate::{Cx, Detour, Result, StoreFuture, clock::Timestamp};
 
 /// How long a request waits for another one's fill; then it asks the handler itself. Not time in Redis.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -343,6 +343,9 @@ impl Ask {
     }
 
     fn pass(&self, answered: Answered) -> Next {
+        if matches!(answered, Answered::Unavailable) {
+            self.cx.note("cache", Detour::Skipped);
+        }
         Next::Verdict(Verdict::Serve(Plan::Pass(Arc::clone(&self.mount), answered)))
     }
 }

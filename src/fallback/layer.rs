@@ -9,10 +9,12 @@ use crate::{Status, client_ip::TrustedProxies};
 #[derive(Clone)]
 pub struct FallbackLayer(pub(super) Arc<Settings>);
 
+#[derive(Clone)]
 pub(super) struct Settings {
     pub(super) budget: Duration,
     pub(super) proxies: TrustedProxies,
-    pub(super) status: Box<dyn Fn() -> Status + Send + Sync>,
+    pub(super) status: Arc<dyn Fn() -> Status + Send + Sync>,
+    pub(super) tells: bool,
 }
 
 impl FallbackLayer {
@@ -21,7 +23,18 @@ impl FallbackLayer {
         proxies: TrustedProxies,
         status: impl Fn() -> Status + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Settings { budget, proxies, status: Box::new(status) }))
+        Self(Arc::new(Settings { budget, proxies, status: Arc::new(status), tells: false }))
+    }
+
+    /// Whether responses carry `Redis-Status`: `up`, or `degraded` and what was done instead, as in
+    /// `degraded; session=memory; cache=skipped; rate-limit=local`. Defaults to `false`.
+    ///
+    /// It tells clients about your servers: for your own network, or where a gateway removes it. The words are those of
+    /// [`Detour`](crate::Detour); a concern that the request did not need is not named.
+    #[must_use]
+    pub fn redis_status(mut self, tells: bool) -> Self {
+        Arc::make_mut(&mut self.0).tells = tells;
+        self
     }
 }
 

@@ -6,6 +6,8 @@
 //!    handler's own time is not counted. A spent budget is an outage to whoever asks next.
 //! 2. It resolves the client's address once, by the word of trusted proxies only.
 //! 3. It notes how Redis stands when the request arrives, as a [`Status`](crate::Status) in the extensions.
+//! 4. With [`redis_status(true)`](FallbackLayer::redis_status) the response says in `Redis-Status` what was done in
+//!    Redis' place; a handler reads the same from [`Cx::noted`](crate::Cx::noted).
 //!
 //! Mounted twice, the outer one counts.
 //!
@@ -31,8 +33,10 @@
 //! # }
 //! ```
 
+mod future;
 mod layer;
 mod service;
 
+pub use future::ResponseFuture;
 pub use layer::FallbackLayer;
 pub use service::FallbackService;

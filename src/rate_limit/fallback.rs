@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{Charge, Decision, LimitOutage, MemoryRateStore, Outcome, Policies, Policy, RateStore, Verdict};
-use crate::{Cx, Error, KeyValue, Result, StoreFuture, clock::Clock};
+use crate::{Cx, Detour, Error, KeyValue, Result, StoreFuture, clock::Clock};
 
 /// Asks a store, and where it does not answer does what each policy's `on_outage` says.
 ///
@@ -103,7 +103,9 @@ impl FallbackRateStore {
             }
             Err(error) => {
                 self.log.down(&error, policies);
-                self.decide_alone(&error, cx, key, policies, cost)
+                let verdict = self.decide_alone(&error, cx, key, policies, cost);
+                verdict.decisions().iter().filter_map(detour).for_each(|detour| cx.note("rate-limit", detour));
+                verdict
             }
         }
     }
@@ -187,6 +189,16 @@ fn refuse(policy: &Policy, after: Duration) -> Decision {
     match policy.outage() {
         LimitOutage::Deny => Decision::new(*policy, Outcome::Unavailable).with_retry_after(after),
         _ => Decision::new(*policy, Outcome::Uncharged),
+    }
+}
+
+/// The word for what this decision was made by in the store's place.
+fn detour(decision: &Decision) -> Option<Detour> {
+    match decision.outcome() {
+        Outcome::Local | Outcome::LocalDenied => Some(Detour::Local),
+        Outcome::Skipped => Some(Detour::Skipped),
+        Outcome::Unavailable => Some(Detour::Denied),
+        _ => None,
     }
 }
 

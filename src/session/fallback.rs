@@ -10,12 +10,12 @@ use std::{
 };
 
 use super::{
-    Create, Record, Save, SecretHash, SessionConfig, SessionId, SessionOutage, SessionStore, Stamp,
+    CONCERN, Create, Record, Save, SecretHash, SessionConfig, SessionId, SessionOutage, SessionStore, Stamp,
     journal::{Ended, JournalEntry},
     local::{Limits, Local},
     replay::has_lost_data,
 };
-use crate::{Cx, Error, Result, StoreFuture, UserId, clock::Timestamp, outcome::outcomes, telemetry};
+use crate::{Cx, Detour, Error, Result, StoreFuture, UserId, clock::Timestamp, outcome::outcomes, telemetry};
 
 #[cfg(any(test, feature = "redis"))]
 mod elsewhere;
@@ -45,6 +45,12 @@ outcomes! {
 impl SessionFallback {
     pub(super) fn count(self) {
         telemetry::count("towerkeep_session_fallback_total", [("outcome", self.as_str())]);
+    }
+
+    /// Counts it, and notes for the request that it was done here.
+    fn note(self, cx: &Cx) {
+        self.count();
+        cx.note(CONCERN, Detour::Memory);
     }
 }
 
@@ -201,13 +207,16 @@ impl FallbackSessionStore {
     }
 
     /// What is known of a session without the store.
-    fn load_local(&self, id: SessionId, now: Timestamp, error: Error) -> Result<Option<Record>> {
+    fn load_local(&self, cx: &Cx, id: SessionId, now: Timestamp, error: Error) -> Result<Option<Record>> {
         let found = self.local().find(id, now).filter(|_| self.0.config.outage != SessionOutage::Deny).cloned();
-        if found.is_some() { SessionFallback::Served } else { SessionFallback::Unknown }.count();
+        match found {
+            Some(_) => SessionFallback::Served.note(cx),
+            None => SessionFallback::Unknown.count(),
+        }
         found.map(Some).ok_or(error)
     }
 
-    fn create_local(&self, record: &Record, now: Timestamp, error: Error) -> Result<Create> {
+    fn create_local(&self, cx: &Cx, record: &Record, now: Timestamp, error: Error) -> Result<Create> {
         let mut local = self.local();
         if local.is_taken(record.id()) {
             return Ok(Create::Exists);
@@ -215,11 +224,11 @@ impl FallbackSessionStore {
         if !local.bear(record, now) {
             return Err(error);
         }
-        SessionFallback::Kept.count();
+        SessionFallback::Kept.note(cx);
         Ok(Create::Created)
     }
 
-    fn save_local(&self, record: &Record, over: Stamp, now: Timestamp, error: Error) -> Result<Save> {
+    fn save_local(&self, cx: &Cx, record: &Record, over: Stamp, now: Timestamp, error: Error) -> Result<Save> {
         let mut local = self.local();
         if local.is_ended(record.id()) {
             return Ok(Save::Gone);
@@ -229,7 +238,7 @@ impl FallbackSessionStore {
             return Ok(Save::Conflict(Box::new(copy.clone())));
         }
         local.change(record);
-        SessionFallback::Kept.count();
+        SessionFallback::Kept.note(cx);
         Ok(Save::Saved)
     }
 
@@ -260,12 +269,12 @@ impl FallbackSessionStore {
     }
 
     /// The store's answer to a load, with what this instance knows put to it.
-    fn loaded(&self, id: SessionId, now: Timestamp, answer: Result<Option<Record>>) -> Result<Option<Record>> {
+    fn loaded(&self, cx: &Cx, id: SessionId, now: Timestamp, answer: Result<Option<Record>>) -> Result<Option<Record>> {
         if self.local().is_ended(id) {
             return Ok(None);
         }
         match answer {
-            Err(error) if error.is_unavailable() => self.load_local(id, now, error),
+            Err(error) if error.is_unavailable() => self.load_local(cx, id, now, error),
             Ok(Some(record)) if self.local().is_revoked(&record) => Ok(None),
             answer => {
                 self.heard(id, &answer, now);
@@ -286,7 +295,7 @@ impl FallbackSessionStore {
             Ok(None) if self.is_missed(id, cx) => self.second_look(cx, id).await,
             answer => answer,
         };
-        self.loaded(id, now, answer)
+        self.loaded(cx, id, now, answer)
     }
 
     /// The answer to what may end or replace a session. When nobody waits for it any more, the copy is forgotten: it may
@@ -317,7 +326,7 @@ impl FallbackSessionStore {
             Ok(ended) => (ended, !is_lost),
             Err(error) if error.is_unavailable() => {
                 let copy = copy.ok_or(error)?;
-                SessionFallback::Kept.count();
+                SessionFallback::Kept.note(&cx);
                 (Some(copy), false)
             }
             Err(error) => return Err(error),

@@ -11,14 +11,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OnceCell;
 
 use super::{
-    Record, SessionId, SessionLoad, SessionState, Sessions,
+    CONCERN, Record, SessionId, SessionLoad, SessionState, Sessions,
     data::read,
     delta::{Delta, write},
     id::Token,
     record::{Client, Proof},
 };
 use crate::{
-    ClientIp, Cx, Error, Identify, Identity, Result, StoreFuture, UserId,
+    ClientIp, Cx, Detour, Error, Identify, Identity, Result, StoreFuture, UserId,
     clock::{Timestamp, seconds},
 };
 
@@ -273,6 +273,9 @@ impl Session {
         let now = store.now(cx);
         let (outcome, base, is_current) = judge(found, token, now);
         outcome.count();
+        if outcome == SessionLoad::Unavailable {
+            cx.note(CONCERN, Detour::Unavailable);
+        }
         let mut state = self.locked();
         state.base = base;
         self.upkeep(&mut state, token, is_current, now);

@@ -82,6 +82,9 @@ pub mod testing;
 mod touch;
 mod turns;
 
+/// What a session is called where a request's concerns are told apart.
+const CONCERN: &str = "session";
+
 pub use config::{SessionConfig, SessionOutage};
 pub use cookie::SessionCookie;
 pub use data::Data;

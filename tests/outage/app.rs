@@ -42,7 +42,7 @@ pub(crate) fn app(keep: &Keep) -> Router {
         .route("/refunded", get(async || "ok").layer(limits.layer(TWO).refund_if(|_| true)))
         .route("/strict", get(async || "ok").layer(limits.layer(STRICT)))
         .route("/open", get(async || "ok").layer(limits.layer(OPEN)))
-        .layer(ServiceBuilder::new().layer(keep.layer()).layer(keep.sessions().layer()))
+        .layer(ServiceBuilder::new().layer(keep.layer().redis_status(true)).layer(keep.sessions().layer()))
         .with_state(keep.clone())
 }
 

@@ -12,4 +12,5 @@ mod logs;
 mod migration;
 mod outcomes;
 mod sessions;
+mod told;
 mod under_load;

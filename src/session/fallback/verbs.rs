@@ -26,7 +26,7 @@ impl SessionStore for FallbackSessionStore {
             let mut answer = self.0.store.load(cx, id);
             return match answer.take_ready() {
                 Some(answer) if !(matches!(answer, Ok(None)) && self.is_missed(id, cx)) => {
-                    StoreFuture::ready(self.loaded(id, now, answer))
+                    StoreFuture::ready(self.loaded(cx, id, now, answer))
                 }
                 known => {
                     let cx = cx.clone();
@@ -45,7 +45,7 @@ impl SessionStore for FallbackSessionStore {
             this.settle(&cx).await;
             let pending = this.local().find_pending(id, now).cloned();
             if pending.is_some() {
-                SessionFallback::Served.count();
+                SessionFallback::Served.note(&cx);
                 return Ok(pending);
             }
             let answer = this.0.store.load(&cx, id).await;
@@ -63,7 +63,9 @@ impl SessionStore for FallbackSessionStore {
                     this.local().confirm(&record, now);
                     Ok(Create::Created)
                 }
-                Err(error) if error.is_unavailable() && this.keeps_changes() => this.create_local(&record, now, error),
+                Err(error) if error.is_unavailable() && this.keeps_changes() => {
+                    this.create_local(&cx, &record, now, error)
+                }
                 other => other,
             }
         })
@@ -87,7 +89,7 @@ impl SessionStore for FallbackSessionStore {
                 }
             };
             match answer {
-                Err(error) if error.is_unavailable() => return this.save_local(&record, over, now, error),
+                Err(error) if error.is_unavailable() => return this.save_local(&cx, &record, over, now, error),
                 Ok(Save::Saved) => this.local().confirm(&record, now),
                 Ok(Save::Conflict(ref stored)) => this.local().confirm(stored, now),
                 Ok(Save::Gone) => this.local().forget(id),
@@ -114,7 +116,7 @@ impl SessionStore for FallbackSessionStore {
         // First here: from now on nothing that is on its way brings it back.
         let was_known = self.local().end(id, user, now, true);
         let noted = self.note_end(id, user, now);
-        let (this, deleted) = (self.clone(), self.end_in_store(cx, id, user, now));
+        let (this, cx, deleted) = (self.clone(), cx.clone(), self.end_in_store(cx, id, user, now));
         StoreFuture::submit(async move {
             let deleted = deleted.await;
             noted.await?;
@@ -124,7 +126,7 @@ impl SessionStore for FallbackSessionStore {
                     Ok(was || was_known)
                 }
                 Err(error) if error.is_unavailable() => {
-                    SessionFallback::Kept.count();
+                    SessionFallback::Kept.note(&cx);
                     Ok(was_known)
                 }
                 Err(error) => Err(error),
@@ -221,7 +223,7 @@ impl SessionStore for FallbackSessionStore {
                     Ok(ended)
                 }
                 Err(error) if error.is_unavailable() => {
-                    SessionFallback::Kept.count();
+                    SessionFallback::Kept.note(&cx);
                     Ok(known)
                 }
                 Err(error) => Err(error),

@@ -1,0 +1,60 @@
+//! What `Redis-Status` says of one request, with Redis and without it.
+
+use http::StatusCode;
+use towerkeep::Status;
+
+use crate::{
+    app::{Client, app, keep},
+    support::{RedisServer, eventually},
+};
+
+#[tokio::test]
+async fn each_layer_tells_what_it_did_in_place_of_redis() {
+    let mut server = RedisServer::start();
+    let keep = keep(&server.url()).await;
+    let mut user = Client::logged_in(&app(&keep), 42).await;
+    for path in ["/me", "/clock", "/five", "/strict", "/open"] {
+        let answer = user.get(path).await;
+        assert_eq!((path, answer.header("redis-status")), (path, "up"));
+    }
+    server.kill();
+    eventually("the outage is noticed", async || keep.status() == Status::Down).await;
+    for (path, told) in [
+        ("/me", "degraded; session=memory"),
+        ("/clock", "degraded; cache=skipped"),
+        ("/five", "degraded; rate-limit=local"),
+        ("/open", "degraded; rate-limit=skipped"),
+        ("/strict", "degraded; rate-limit=denied"),
+        ("/nowhere", "degraded"),
+    ] {
+        assert_eq!((path, user.get(path).await.header("redis-status")), (path, told));
+    }
+    assert_eq!(user.post("/count").await.header("redis-status"), "degraded; session=memory");
+
+    let mut stranger = Client::new(&app(&keep), 9);
+    assert_eq!(
+        stranger.get("/me").await.header("redis-status"),
+        "degraded",
+        "without a cookie there is nothing to ask"
+    );
+    let elsewhere = towerkeep::Keep::builder().redis(&server.url()).build().expect("never waits");
+    let unknown = user.at(&app(&elsewhere)).get("/me").await;
+    assert_eq!(unknown.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(unknown.header("redis-status"), "degraded; session=unavailable");
+    server.launch();
+    eventually("redis is reached again", async || keep.status() == Status::Up).await;
+    assert_eq!(user.get("/me").await.header("redis-status"), "up");
+}
+
+#[tokio::test]
+async fn clients_are_told_nothing_unless_somebody_asks_for_it() {
+    use axum::{Router, body::Body, routing::get};
+    use tower::ServiceExt;
+    let keep = towerkeep::Keep::in_memory();
+    let routes = Router::new().route("/", get(async || "ok"));
+    for (layer, told) in [(keep.layer(), None), (keep.layer().redis_status(true), Some("in_memory"))] {
+        let request = http::Request::builder().uri("/").body(Body::empty()).expect("a request");
+        let response = routes.clone().layer(layer).oneshot(request).await.expect("infallible");
+        assert_eq!(response.headers().get("redis-status").map(|value| value.to_str().expect("ascii")), told);
+    }
+}
