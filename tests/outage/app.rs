@@ -35,6 +35,7 @@ pub(crate) fn app(keep: &Keep) -> Router {
         .route("/maybe", get(maybe))
         .route("/count", post(count))
         .route("/clock", get(clock).layer(cache.public("clock").ttl(minutes(5)).tags(["clock"])))
+        .route("/page/{n}", get(async |Path(n): Path<u64>| page(n)).layer(cache.public("page").ttl(minutes(5))))
         .route("/purge", post(purge))
         .route("/limited", get(async || "ok").layer(limits.layer(GENERAL)))
         .route("/five", get(async || "ok").layer(limits.layer(FIVE)))
@@ -44,6 +45,11 @@ pub(crate) fn app(keep: &Keep) -> Router {
         .route("/open", get(async || "ok").layer(limits.layer(OPEN)))
         .layer(ServiceBuilder::new().layer(keep.layer().redis_status(true)).layer(keep.sessions().layer()))
         .with_state(keep.clone())
+}
+
+/// What `/page/{n}` answers, from whatever place.
+pub(crate) fn page(n: u64) -> String {
+    format!("page {n}: {}", "x".repeat(100 + usize::try_from(n).expect("small")))
 }
 
 /// A different answer each time the handler runs.

@@ -1,4 +1,4 @@
-//! What users see while Redis is killed, frozen, cut off and started again under load.
+//! What users see while Redis is killed, frozen, cut off and started again, under load and without.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -6,6 +6,7 @@ mod support;
 mod app;
 mod churn;
 mod elsewhere;
+mod faults;
 mod instances;
 mod limits;
 mod logs;
@@ -13,4 +14,3 @@ mod migration;
 mod outcomes;
 mod sessions;
 mod told;
-mod under_load;

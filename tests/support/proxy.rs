@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -33,6 +33,8 @@ pub enum Mode {
     OneWay,
     /// Each direction takes this much longer, in order and without limiting the rate.
     Delay(Duration),
+    /// Of so many packets of a direction one takes this much longer, and all behind it wait: a lost and repeated one.
+    Lossy { one_in: u32, hold: Duration },
 }
 
 /// The proxy; connections end when it is dropped.
@@ -46,7 +48,8 @@ pub struct FaultProxy {
 /// The two switches that every connection watches.
 #[derive(Clone)]
 struct Faults {
-    mode: watch::Sender<Mode>,
+    /// The last is for new connections; those before are of connections that were left in a black hole.
+    modes: Arc<Mutex<Vec<watch::Sender<Mode>>>>,
     /// Counts the cuts; a connection ends when it changes.
     cuts: watch::Sender<usize>,
 }
@@ -54,9 +57,14 @@ struct Faults {
 impl FaultProxy {
     /// A proxy to `target` on a free port of 127.0.0.1, passing everything.
     pub async fn start(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        Self::over(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port"), target)
+    }
+
+    /// As [`start`](Self::start), on a port that listens already.
+    pub fn over(listener: TcpListener, target: SocketAddr) -> Self {
         let address = listener.local_addr().expect("a bound listener");
-        let faults = Faults { mode: watch::Sender::new(Mode::Pass), cuts: watch::Sender::new(0) };
+        let modes = Arc::new(Mutex::new(vec![watch::Sender::new(Mode::Pass)]));
+        let faults = Faults { modes, cuts: watch::Sender::new(0) };
         let accepted = Arc::new(AtomicUsize::new(0));
         let accepting = tokio::spawn(accept(listener, target, faults.clone(), Arc::clone(&accepted)));
         Self { address, faults, accepted, accepting }
@@ -74,10 +82,16 @@ impl FaultProxy {
     /// Switches to `mode`.
     pub fn set(&self, mode: Mode) {
         // The mode first: a connection accepted in between then either sees the mode or the cut.
-        self.faults.mode.send_replace(mode);
+        self.faults.latest(|latest| latest.send_replace(mode));
         if mode == Mode::Reset {
             self.cut();
         }
+    }
+
+    /// Lets nothing move any more on the connections that stand now; later ones pass.
+    pub fn hold_old(&self) {
+        self.set(Mode::Hold);
+        self.faults.modes.lock().unwrap_or_else(PoisonError::into_inner).push(watch::Sender::new(Mode::Pass));
     }
 
     /// Resets all connections that stand now; new ones are treated as the mode says.
@@ -91,6 +105,12 @@ impl FaultProxy {
     }
 }
 
+impl Faults {
+    fn latest<T>(&self, then: impl FnOnce(&watch::Sender<Mode>) -> T) -> T {
+        then(self.modes.lock().unwrap_or_else(PoisonError::into_inner).last().expect("never empty"))
+    }
+}
+
 impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.accepting.abort();
@@ -101,7 +121,7 @@ async fn accept(listener: TcpListener, target: SocketAddr, faults: Faults, accep
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let mut cuts = faults.cuts.subscribe();
-        let mode = faults.mode.subscribe();
+        let mode = faults.latest(watch::Sender::subscribe);
         accepted.fetch_add(1, SeqCst);
         connections.spawn(async move {
             let (mut client, mut server) = (client, None);
@@ -163,6 +183,7 @@ async fn read(
     way: Direction,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
+    let mut packets = 0u32;
     loop {
         released(&mut mode).await?;
         let read = tokio::select! {
@@ -175,6 +196,10 @@ async fn read(
         let due = match *mode.borrow() {
             Mode::OneWay if way == Direction::Reply => continue,
             Mode::Delay(delay) => Some(Instant::now() + delay),
+            Mode::Lossy { one_in, hold } => {
+                packets = packets.wrapping_add(1);
+                packets.is_multiple_of(one_in).then(|| Instant::now() + hold)
+            }
             _ => None,
         };
         // An error means that the writing half has failed and says why.

@@ -1,0 +1,158 @@
+//! One case: a load through a fault, judged by what holds in all of them, and its figures.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use towerkeep::{Keep, Status};
+
+use super::{
+    figures::{Figures, Watch},
+    mix::{Judged, Mix, Seen, USERS},
+};
+use crate::{
+    app::{Client, app},
+    support::{
+        eventually,
+        load::{Load, Report},
+    },
+};
+
+const RATE: u32 = 500;
+/// A request may wait 50 ms for Redis; the rest is this machine's, which runs load, servers and other tests beside it.
+const WORST: Duration = Duration::from_millis(400);
+/// The limit of `/five`.
+const LIMIT: usize = 5;
+/// How long the load runs before the fault.
+const CALM: Duration = Duration::from_millis(400);
+
+pub(super) struct Case {
+    name: &'static str,
+    url: String,
+    keep: Keep,
+    mix: Arc<Mix>,
+    watch: Watch,
+    loses_data: bool,
+}
+
+impl Case {
+    /// Twenty users on one instance of the app, and one who has logged out.
+    pub(super) async fn start(name: &'static str, url: &str) -> Self {
+        let case = Self::without_redis(name, url).await;
+        assert!(case.keep.ready(Duration::from_secs(10)).await, "redis at {url} was not reached");
+        case
+    }
+
+    /// As [`start`](Self::start), whether or not Redis is there.
+    pub(super) async fn without_redis(name: &'static str, url: &str) -> Self {
+        let keep = Keep::builder().redis(url).build().expect("a valid url");
+        keep.ready(Duration::from_millis(200)).await;
+        let router = app(&keep);
+        let mut users = Vec::new();
+        for user in 0..USERS as u64 {
+            users.push(Client::logged_in(&router, user).await);
+        }
+        let mix = Arc::new(Mix { users, ended: std::sync::Mutex::default() });
+        let case = Self { name, url: url.to_owned(), watch: Watch::start(&keep), keep, mix, loses_data: false };
+        case.somebody_leaves(100).await;
+        case
+    }
+
+    /// What Redis counted is lost in this fault, so that a limit may admit its quota once more.
+    pub(super) fn loses_data(mut self) -> Self {
+        self.loses_data = true;
+        self
+    }
+
+    pub(super) fn keep(&self) -> &Keep {
+        &self.keep
+    }
+
+    /// The fault begins.
+    pub(super) fn broken(&self) {
+        self.watch.broken();
+    }
+
+    /// The fault ends; waits until Redis is used again.
+    pub(super) async fn healed(&self) {
+        self.watch.healed();
+        eventually("redis is used again", async || self.keep.status() == Status::Up).await;
+    }
+
+    pub(super) async fn is(&self, status: Status) {
+        eventually(status.as_str(), async || self.keep.status() == status).await;
+    }
+
+    /// A user logs in and out; the token stays with somebody.
+    pub(super) async fn somebody_leaves(&self, user: u64) {
+        let mut user = Client::logged_in(&app(&self.keep), user).await;
+        let stolen = user.clone();
+        let answer = user.post("/logout").await;
+        assert_eq!(answer.status, StatusCode::OK, "{}: {}", self.name, answer.body);
+        self.mix.ended.lock().expect("no panic while held").push(stolen);
+    }
+
+    /// Sends the load for so long, breaks and heals things meanwhile, and judges.
+    pub(super) async fn run(&self, seconds: u64, fault: impl AsyncFnOnce(&Self)) -> Figures {
+        let mix = Arc::clone(&self.mix);
+        let load = Load::new(RATE, Duration::from_secs(seconds));
+        let running = tokio::spawn(load.run(move |number| Arc::clone(&mix).send(number)));
+        tokio::time::sleep(CALM).await;
+        fault(self).await;
+        let report = running.await.expect("the load ends");
+        let figures = self.figures(&report);
+        figures.print(self.name);
+        self.judge(&report, &figures).await;
+        figures
+    }
+
+    fn figures(&self, report: &Report<Judged>) -> Figures {
+        let samples = report.samples();
+        Figures {
+            requests: samples.len(),
+            failures: samples.iter().filter(|sample| sample.outcome.is_err()).count(),
+            worst: samples.iter().map(|sample| sample.latency.saturating_sub(sample.lag)).max().expect("some"),
+            to_open: self.watch.to_open(),
+            to_recover: self.watch.to_recover(),
+            openings: self.watch.openings(),
+        }
+    }
+
+    async fn judge(&self, report: &Report<Judged>, figures: &Figures) {
+        let name = self.name;
+        let wrong: Vec<_> = report.samples().iter().filter_map(|sample| sample.outcome.as_ref().err()).collect();
+        assert!(wrong.is_empty(), "{name}: {} wrong, first: {:?}", wrong.len(), &wrong[..wrong.len().min(3)]);
+        assert!(figures.worst < WORST, "{name}: somebody waited {:?}", figures.worst);
+        let seen: Vec<_> = report.samples().iter().filter_map(|sample| sample.outcome.clone().ok()).collect();
+        self.judge_limits(&seen);
+        self.judge_sessions(&seen).await;
+    }
+
+    /// What Redis admits stays within the limit, and so does what this instance admits alone.
+    fn judge_limits(&self, seen: &[Seen]) {
+        for user in 0..USERS {
+            let of = |is_local| seen.iter().filter(|seen| **seen == Seen::Admitted { user, is_local }).count();
+            assert!(of(false) + of(true) > 0, "{}: a limit that admits nobody", self.name);
+            let bound = if self.loses_data { 2 * LIMIT } else { LIMIT };
+            assert!(of(false) <= bound, "{}: redis admitted {} of user {user}", self.name, of(false));
+            assert!(of(true) <= LIMIT, "{}: the instance admitted {} of user {user}", self.name, of(true));
+        }
+    }
+
+    /// Who is out stays out, and what was counted is counted: on an instance that knows nothing of its own, too.
+    async fn judge_sessions(&self, seen: &[Seen]) {
+        let fresh = Keep::builder().redis(&self.url).build().expect("a valid url");
+        assert!(fresh.ready(Duration::from_secs(10)).await, "{}: redis is up", self.name);
+        let ended = self.mix.ended.lock().expect("no panic while held").clone();
+        for (asked, keep) in [&self.keep, &fresh].into_iter().enumerate() {
+            for (user, client) in self.mix.users.iter().enumerate() {
+                let counted = 1 + asked + seen.iter().filter(|seen| **seen == Seen::Counted { user }).count();
+                let answer = client.at(&app(keep)).post("/count").await;
+                assert_eq!(answer.body, counted.to_string(), "{}: counts of user {user} on {asked}", self.name);
+            }
+            for stolen in &ended {
+                let answer = stolen.at(&app(keep)).get("/me").await;
+                assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}: alive after a logout", self.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What a case measures, and how it is printed.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinHandle;
+use towerkeep::{Keep, Status};
+
+/// The figures of one case.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) requests: usize,
+    pub(super) failures: usize,
+    /// The longest that a request took from when the load began it.
+    pub(super) worst: Duration,
+    /// How long the fault was there before its first sign in `keep.status()`.
+    pub(super) to_open: Option<Duration>,
+    /// From the end of the fault until Redis was used again.
+    pub(super) to_recover: Option<Duration>,
+    /// How often Redis was given up.
+    pub(super) openings: usize,
+}
+
+impl Figures {
+    /// One line, read by `./check outages`.
+    pub(super) fn print(&self, name: &str) {
+        let shown = |time: Option<Duration>| time.map_or("-".to_owned(), millis);
+        println!(
+            "figures | {name} | {} | {} | {} | {} | {} | {}",
+            self.requests,
+            self.failures,
+            millis(self.worst),
+            shown(self.to_open),
+            shown(self.to_recover),
+            self.openings,
+        );
+    }
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1_000.0)
+}
+
+/// Notes every change of a keep's status, and when the fault began and ended.
+pub(super) struct Watch {
+    changes: Arc<Mutex<Vec<(Instant, Status)>>>,
+    marks: Mutex<(Option<Instant>, Option<Instant>)>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    pub(super) fn start(keep: &Keep) -> Self {
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let (noted, keep, mut last) = (Arc::clone(&changes), keep.clone(), keep.status());
+        let task = tokio::spawn(async move {
+            loop {
+                let now = keep.status();
+                if now != last {
+                    noted.lock().expect("no panic while held").push((Instant::now(), now));
+                    last = now;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        Self { changes, marks: Mutex::default(), task }
+    }
+
+    /// The fault begins now.
+    pub(super) fn broken(&self) {
+        self.marks.lock().expect("no panic while held").0 = Some(Instant::now());
+    }
+
+    /// The fault ends now.
+    pub(super) fn healed(&self) {
+        self.marks.lock().expect("no panic while held").1 = Some(Instant::now());
+    }
+
+    pub(super) fn openings(&self) -> usize {
+        self.changes().iter().filter(|(_, status)| *status == Status::Down).count()
+    }
+
+    pub(super) fn to_open(&self) -> Option<Duration> {
+        let began = self.marks.lock().expect("no panic while held").0?;
+        let noticed = self.changes().into_iter().find(|(at, status)| *at >= began && *status != Status::Up)?;
+        Some(noticed.0 - began)
+    }
+
+    pub(super) fn to_recover(&self) -> Option<Duration> {
+        let ended = self.marks.lock().expect("no panic while held").1?;
+        let back = self.changes().into_iter().find(|(at, status)| *at >= ended && *status == Status::Up)?;
+        Some(back.0 - ended)
+    }
+
+    fn changes(&self) -> Vec<(Instant, Status)> {
+        self.changes.lock().expect("no panic while held").clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,51 @@
+//! A process that is killed or stopped.
+
+use std::time::Duration;
+
+use tokio::{task::block_in_place, time::sleep};
+use towerkeep::Status;
+
+use super::case::Case;
+use crate::support::RedisServer;
+
+/// Passes when Redis is used within a second of its start, though it has lost everything: who was logged in stays so, who had
+/// logged out does too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_and_restarted_empty() {
+    let mut server = RedisServer::start();
+    let case = Case::start("kill -9, restarted empty", &server.url()).await.loses_data();
+    let figures = case
+        .run(3, async |case| {
+            case.broken();
+            block_in_place(|| server.kill());
+            case.is(Status::Down).await;
+            case.somebody_leaves(101).await;
+            sleep(Duration::from_millis(800)).await;
+            block_in_place(|| server.launch());
+            case.healed().await;
+        })
+        .await;
+    assert!(figures.to_open.is_some_and(|time| time < Duration::from_millis(100)), "{figures:?}");
+    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_secs(1)), "{figures:?}");
+}
+
+/// Passes when a process that is stopped, and keeps its connections open, is noticed within half a second, and used within one
+/// of when it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frozen_and_thawed() {
+    let server = RedisServer::start();
+    let case = Case::start("SIGSTOP and SIGCONT", &server.url()).await;
+    let figures = case
+        .run(3, async |case| {
+            case.broken();
+            server.freeze();
+            case.is(Status::Down).await;
+            case.somebody_leaves(101).await;
+            sleep(Duration::from_millis(800)).await;
+            server.thaw();
+            case.healed().await;
+        })
+        .await;
+    assert!(figures.to_open.is_some_and(|time| time < Duration::from_millis(500)), "{figures:?}");
+    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_millis(1_500)), "{figures:?}");
+}

@@ -1,0 +1,82 @@
+//! The requests of a case, and what is right about their answers.
+
+use std::sync::{Arc, Mutex};
+
+use http::StatusCode;
+
+use crate::app::{Answer, Client, page};
+
+pub(super) const USERS: usize = 20;
+
+/// Whom a case sends requests for.
+pub(super) struct Mix {
+    pub(super) users: Vec<Client>,
+    /// Clients with a token of a session that has ended.
+    pub(super) ended: Mutex<Vec<Client>>,
+}
+
+/// What is remembered of an answer that was right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Nothing,
+    /// The limit let this user's request pass; whether this instance counted it alone.
+    Admitted {
+        user: usize,
+        is_local: bool,
+    },
+    /// One was added in this user's session.
+    Counted {
+        user: usize,
+    },
+}
+
+pub(super) type Judged = Result<Seen, String>;
+
+impl Mix {
+    /// The request of this number: all kinds in turn, and now and then somebody who has logged out.
+    pub(super) async fn send(self: Arc<Self>, number: u64) -> Judged {
+        if number % 25 == 24 {
+            return self.knock().await;
+        }
+        let user = usize::try_from(number).expect("small") % USERS;
+        let mut client = self.users[user].clone();
+        match number / USERS as u64 % 8 {
+            0 | 4 => right("/me", &client.get("/me").await, &user.to_string()),
+            1 => right("/maybe", &client.get("/maybe").await, &user.to_string()),
+            2 | 6 => {
+                let n = number % 7;
+                right("/page", &client.get(&format!("/page/{n}")).await, &page(n))
+            }
+            3 | 7 => limited(user, &client.get("/five").await),
+            _ => right("/count", &client.post("/count").await, "").map(|_| Seen::Counted { user }),
+        }
+    }
+
+    /// Nobody who has logged out is served.
+    async fn knock(&self) -> Judged {
+        let ended = self.ended.lock().expect("no panic while held").clone();
+        for mut client in ended {
+            let answer = client.get("/me").await;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                return Err(format!("alive after a logout: {} {}", answer.status, answer.body));
+            }
+        }
+        Ok(Seen::Nothing)
+    }
+}
+
+fn right(path: &str, answer: &Answer, body: &str) -> Judged {
+    if answer.status == StatusCode::OK && (body.is_empty() || answer.body == body) {
+        return Ok(Seen::Nothing);
+    }
+    Err(format!("{path}: {} {:?} instead of {body:?}", answer.status, answer.body))
+}
+
+fn limited(user: usize, answer: &Answer) -> Judged {
+    let is_local = answer.header("redis-status").contains("rate-limit=local");
+    match answer.status {
+        StatusCode::OK => Ok(Seen::Admitted { user, is_local }),
+        StatusCode::TOO_MANY_REQUESTS => Ok(Seen::Nothing),
+        other => Err(format!("/five: {other} {}", answer.body)),
+    }
+}

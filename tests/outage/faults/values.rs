@@ -1,0 +1,93 @@
+//! What is in Redis is not what was put there: scripts gone, other programs' values.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use towerkeep::Status;
+
+use super::{case::Case, paused::tell};
+use crate::{
+    app::{Client, app},
+    support::RedisServer,
+};
+
+/// Passes when scripts that are flushed ten times a second cost nothing but a second trip.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_are_flushed() {
+    let server = RedisServer::start();
+    let case = Case::start("SCRIPT FLUSH", &server.url()).await;
+    let figures = case
+        .run(3, async |case| {
+            case.broken();
+            for _ in 0..20 {
+                tell(&server, &["SCRIPT", "FLUSH"]).await;
+                sleep(Duration::from_millis(100)).await;
+            }
+            case.is(Status::Up).await;
+        })
+        .await;
+    assert!(figures.openings <= 1, "{figures:?}");
+}
+
+/// Puts a value of another type under every key that is there; how many.
+async fn put_foreign(server: &RedisServer, is_list: bool) -> usize {
+    let mut client = server.client().await;
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("tk:*").query_async(&mut client).await.expect("up");
+    keys.push("tk:user:revoked:42".to_owned()); // there only after a revocation
+    for key in &keys {
+        let mut pipeline = redis::pipe();
+        pipeline.del(key);
+        match is_list {
+            true => pipeline.rpush(key, "foreign"),
+            false => pipeline.hset(key, "foreign", "value"),
+        };
+        pipeline.exec_async(&mut client).await.expect("up");
+    }
+    keys.len()
+}
+
+/// Passes when nobody is answered 5xx and Redis stays in use, whatever another program puts under all keys of ours. A session whose key
+/// holds something else is gone: its user is anonymous.
+async fn foreign(is_list: bool) {
+    let server = RedisServer::start();
+    let keep = crate::app::keep(&server.url()).await;
+    let router = app(&keep);
+    let mut user = Client::logged_in(&router, 42).await;
+    let paths = ["/me", "/maybe", "/clock", "/page/1", "/limited", "/five", "/plenty", "/refunded", "/strict", "/open"];
+    let (mut requests, mut keys) = (0, 0);
+    for _ in 0..3 {
+        for path in paths {
+            user.get(path).await;
+        }
+        user.post("/count").await;
+        keys = keys.max(put_foreign(&server, is_list).await);
+        for path in paths {
+            let answer = user.clone().get(path).await;
+            let is_chosen = path == "/strict" && answer.status == http::StatusCode::SERVICE_UNAVAILABLE;
+            assert!(!answer.status.is_server_error() || is_chosen, "{path}: {} {}", answer.status, answer.body);
+            requests += 1;
+        }
+        for path in ["/count", "/purge", "/login/42", "/logout"] {
+            let answer = user.post(path).await;
+            assert!(!answer.status.is_server_error(), "{path}: {} {}", answer.status, answer.body);
+            requests += 1;
+        }
+    }
+    sleep(Duration::from_millis(1_200)).await; // a heartbeat has met them, too
+    assert_eq!(keep.status(), Status::Up, "another program's values are no outage");
+    assert!(keys >= 8, "{keys} keys were there to be replaced");
+    println!(
+        "figures | foreign {} under {keys} keys | {requests} | 0 | - | - | - | 0",
+        if is_list { "lists" } else { "hashes" }
+    );
+}
+
+#[tokio::test]
+async fn a_list_under_every_key() {
+    foreign(true).await;
+}
+
+#[tokio::test]
+async fn a_hash_under_every_key() {
+    foreign(false).await;
+}
