@@ -270,7 +270,8 @@ async fn prove(shared: &Arc<Shared>) -> Result<Arc<Link>, Fault> {
     let connecting = timeout(PATIENCE, shared.manager.connect_probe()).await;
     let link = Arc::new(connecting.map_err(|_| Fault::Timeout)?.map_err(|error| Fault::of(&error))?);
     loop {
-        let probed = probe::probe(shared, &link, PATIENCE).await?;
+        // Who is slower than operations may be would be given up again by the next of them.
+        let probed = probe::probe(shared, &link, PATIENCE.min(shared.config.deadline)).await?;
         shared.gate.apply(Event::ProbeGood { writes: probed.writes });
         if shared.gate.breaker().is_proven() {
             break;

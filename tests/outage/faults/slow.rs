@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use towerkeep::Status;
 
 use super::case::Case;
 use crate::support::{FaultProxy, Mode, RedisServer};
@@ -32,6 +33,15 @@ async fn each_answer_takes_half_of_the_deadline() {
     assert!(figures.openings <= 1, "{figures:?}");
 }
 
+/// Passes when answers that take twice the deadline open the breaker once, and keep it open: a probe that is slower than any
+/// operation may be proves nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_answer_takes_twice_the_deadline() {
+    let figures = slowed("answers take twice the deadline", Mode::Delay(DEADLINE), 5).await;
+    assert_eq!(figures.openings, 1, "{figures:?}");
+    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_secs(2)), "{figures:?}");
+}
+
 /// Passes when a hundredth of the packets, held for a moment each way, never opens the breaker; a stall of this machine may once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_packet_in_a_hundred_is_held_for_a_moment() {
@@ -47,4 +57,22 @@ async fn one_packet_in_a_hundred_is_lost_and_repeated() {
     let mode = Mode::Lossy { one_in: 100, hold: Duration::from_millis(200) };
     let figures = slowed("1 % of packets held for 200 ms", mode, 6).await;
     assert!(figures.openings <= 5, "{figures:?}");
+}
+
+/// Passes when an instance that starts beside a Redis slower than its deadline serves everybody and leaves it alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_from_the_start() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.address()).await;
+    proxy.set(Mode::Delay(DEADLINE));
+    let case = Case::without_redis("slow from the start", &proxy.url()).await;
+    let figures = case
+        .run(3, async |case| {
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(case.keep().status(), Status::Down);
+            proxy.set(Mode::Pass);
+            case.healed().await;
+        })
+        .await;
+    assert_eq!(figures.openings, 0, "{figures:?}");
 }
