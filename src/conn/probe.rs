@@ -34,7 +34,11 @@ pub(super) async fn probe(shared: &Arc<Shared>, link: &Link, patience: Duration)
     pipeline.cmd("SET").arg(&canary).arg(before.as_micros()).arg("PX").arg(CANARY_TTL);
     pipeline.cmd("GET").arg(&canary);
     let [ping, time, set, get] = send(link, &pipeline, patience).await?;
-    settle(ping)?;
+    match settle(ping) {
+        // After a failed save even PING is answered MISCONF.
+        Ok(_) | Err(Fault::WritesRefused) => {}
+        Err(fault) => return Err(fault),
+    }
     let now = server_time(&settle(time)?).ok_or(Fault::Protocol)?;
     shared.server_time.measured(now, before);
     let wrote = match settle(set) {

@@ -51,6 +51,20 @@ async fn out_of_memory_with_noeviction() {
     writes_refused("out of memory", &server, refuse, allow).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_to_disk_has_failed() {
+    let server = RedisServer::start_with(&["--dbfilename", "taken"]);
+    let taken = server.socket().with_file_name("taken");
+    std::fs::create_dir_all(taken.join("by a directory")).expect("its own directory");
+    let refuse = async || {
+        tell(&server, &["CONFIG", "SET", "save", "3600 1"]).await;
+        tell(&server, &["BGSAVE"]).await;
+    };
+    // As an operator may, who has more memory than disk.
+    let allow = async || tell(&server, &["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]).await;
+    writes_refused("MISCONF", &server, refuse, allow).await;
+}
+
 /// Passes when a password that is changed under the running instance costs nothing while its connection lasts, is an outage
 /// when it does not, and is over when the old one is valid again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
