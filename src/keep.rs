@@ -15,7 +15,8 @@ use crate::session::Sessions;
 #[cfg(feature = "boards")]
 use crate::trending::{Trending, TrendingStore};
 use crate::{
-    Result, Status, background::Background, client_ip::TrustedProxies, fallback::FallbackLayer, store::OutageSwitch,
+    Result, Status, background::Background, client_ip::TrustedProxies, fallback::FallbackLayer, health::Health,
+    store::OutageSwitch,
 };
 
 mod builder;
@@ -54,6 +55,7 @@ struct Inner {
     proxies: TrustedProxies,
     budget: Duration,
     background: Background,
+    health: Health,
     #[cfg(feature = "session")]
     sessions: Sessions,
     #[cfg(feature = "rate-limit")]
@@ -176,6 +178,11 @@ impl Keep {
     /// How the stores stand now.
     pub fn status(&self) -> Status {
         self.0.backend.status()
+    }
+
+    /// How Redis is, asked with a write and a read: for health routes and operators.
+    pub fn health(&self) -> &Health {
+        &self.0.health
     }
 
     /// Looks for what can only be seen once everything is mounted: two different policies, or two caches, of one name.

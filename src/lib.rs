@@ -76,6 +76,7 @@ mod error;
 #[cfg(feature = "boards")]
 mod expiring;
 pub mod fallback;
+pub mod health;
 mod identity;
 mod keep;
 pub mod key;

@@ -74,6 +74,63 @@ outcomes! {
     }
 }
 
+outcomes! {
+    /// Why Redis failed a check of [`Health`](crate::health::Health).
+    pub enum Reason {
+        /// Nothing listens there, or the connection broke, as it does where the server takes no more (`maxclients`).
+        Unreachable => "unreachable",
+        /// No answer within half a second.
+        Slow => "slow",
+        /// The password is wrong or missing.
+        WrongPassword => "wrong_password",
+        /// The access rules do not allow the command or the key.
+        NoPermission => "no_permission",
+        /// The server loads its data, runs somebody's endless script, or has no master.
+        NotServing => "not_serving",
+        /// The server is a replica, and takes no writes.
+        ReadOnlyReplica => "read_only_replica",
+        /// The server is at its `maxmemory`, and takes no writes.
+        OutOfMemory => "out_of_memory",
+        /// The server could not save to its disk, and takes no writes.
+        FailedSave => "failed_save",
+        /// The server has too few replicas for a write (`min-replicas-to-write`).
+        TooFewReplicas => "too_few_replicas",
+        /// What was read is not what was written.
+        OtherValue => "other_value",
+        /// An outage is forced.
+        Forced => "forced",
+        /// Something else; the log of the server may tell.
+        Other => "other",
+    }
+}
+
+/// How one check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// As it should.
+    Passed,
+    /// Not as it should.
+    Failed(Reason),
+    /// It was not made, because one before it failed.
+    Untried,
+}
+
+impl Check {
+    /// Whether it was made and went as it should.
+    pub const fn is_passed(self) -> bool {
+        matches!(self, Self::Passed)
+    }
+
+    /// `ok`, the reason's word, or `untried`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "ok",
+            Self::Failed(reason) => reason.as_str(),
+            Self::Untried => "untried",
+        }
+    }
+}
+
 /// Shows a secret's place in `Debug` without the secret.
 pub(crate) struct Redacted;
 

@@ -26,7 +26,7 @@ use crate::{Cx, Error, Result, Status, StoreFuture, clock::Timestamp, key::Keysp
 /// Operations answer [`is_unavailable`](Error::is_unavailable) at once. What that means is each concern's choice.
 #[derive(Clone)]
 pub struct Redis {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Set while recovering: straight to the proven link, past the breaker.
     via: Option<Arc<Link>>,
 }

@@ -222,6 +222,7 @@ impl KeepBuilder {
             trending: super::wire::trending(&backend, &clock),
             proxies: self.proxies.unwrap_or_default(),
             budget: self.budget,
+            health: super::wire::health(&backend),
             background,
             backend,
         }))

@@ -1,7 +1,32 @@
 //! Joins each concern's handle with the stores of the backend.
 
 use super::Backend;
-use crate::{background::Background, clock::Clock};
+#[cfg(feature = "redis")]
+use crate::health::HealthReport;
+use crate::{background::Background, clock::Clock, health::Health};
+
+pub(super) fn health(backend: &Backend) -> Health {
+    match backend {
+        Backend::Memory(_) => {
+            let backend = backend.clone();
+            Health::in_memory(move || backend.status())
+        }
+        #[cfg(feature = "redis")]
+        Backend::Redis(redis) => {
+            let redis = redis.clone();
+            Health::new(move || examined(redis.clone()))
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+async fn examined(redis: crate::conn::Redis) -> HealthReport {
+    let began = tokio::time::Instant::now();
+    let found = redis.examine().await;
+    // As it stands now: while Redis was asked, the breaker may have heard the same.
+    let (status, took) = (redis.status(), began.elapsed());
+    HealthReport { status, connection: found.connection, write: found.write, read: found.read, took }
+}
 
 #[cfg(feature = "session")]
 pub(super) fn sessions(

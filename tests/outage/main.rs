@@ -7,6 +7,7 @@ mod app;
 mod churn;
 mod elsewhere;
 mod faults;
+mod health;
 mod instances;
 mod limits;
 mod logs;
