@@ -10,7 +10,8 @@ use http::{
 
 use super::{
     Entry,
-    outcome::Answered,
+    figures::Figures,
+    outcome::{Answered, CACHE_STATUS},
     policy::{self, Part},
     settings::Settings,
 };
@@ -35,9 +36,8 @@ impl Answer<'_> {
             (false, false) => self.part(request),
         };
         let age = entry.age(self.now);
-        headers.insert(AGE, HeaderValue::from(age.as_secs()));
         complete_control(&mut headers, self.settings, age, entry.left(self.now));
-        self.answered.write(&mut headers);
+        self.tell(&mut headers, age);
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -68,11 +68,21 @@ impl Answer<'_> {
         }
     }
 
+    /// How old it is, and what became of the request.
+    fn tell(&self, headers: &mut HeaderMap, age: Duration) {
+        if let Answered::Hit { left } = self.answered {
+            let Figures { age, status } = Figures::of(age.as_secs(), left.as_secs());
+            headers.insert(AGE, age);
+            headers.append(CACHE_STATUS, status);
+        } else {
+            headers.insert(AGE, HeaderValue::from(age.as_secs()));
+            self.answered.write(headers);
+        }
+    }
+
     fn whole_headers(&self) -> HeaderMap {
         let mut headers = self.entry.headers.clone();
-        if self.entry.status != StatusCode::NO_CONTENT {
-            headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(self.entry.body.len()));
-        }
+        policy::complete_length(&mut headers, self.entry.status, self.entry.body.len());
         headers
     }
 }

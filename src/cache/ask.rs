@@ -144,8 +144,20 @@ impl Ask {
             {
                 self.look(place, parts, None, 1)
             }
-            Some(place) => self.board(place, parts),
+            Some(place) => match self.recall(&place, parts) {
+                Some(verdict) => Next::Verdict(verdict),
+                None => self.board(place, parts),
+            },
         }
+    }
+
+    /// What this process has at hand and is fresh: its flight would end where it begins.
+    fn recall(&self, place: &Place, parts: &Parts) -> Option<Verdict> {
+        let store = &self.mount.cache.shared.store;
+        let entry = store.recall(&self.cx, place, &parts.headers).filter(|entry| is_of(place, entry))?;
+        let now = self.now();
+        let is_fresh = self.reuse(&entry, now, parts) == Reuse::Fresh;
+        is_fresh.then(|| Verdict::Answer { answered: hit(&entry, Reuse::Fresh, now), entry, now, refresh: None })
     }
 
     /// Leads, or waits for who does; alone where waiting was in vain before.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Tags,
     fill::{Fill, Parts},
-    policy::Span,
+    policy::{self, Span},
 };
 use crate::{clock::Timestamp, request_key::push_hex};
 
@@ -31,6 +31,7 @@ impl Keep {
     /// The body is whole: the response is kept, and shared with those who wait.
     pub(crate) fn finish(mut self, body: Bytes) {
         self.complete_etag(&body);
+        policy::complete_length(&mut self.headers, self.status, body.len());
         let Self { fill, status, headers, span, stored, tags } = self;
         let entry = fill.entry_of(Parts { status, headers, tags }, body, span, stored);
         fill.store(Arc::new(entry));

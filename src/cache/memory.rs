@@ -82,6 +82,14 @@ impl MemoryCacheStore {
         }
     }
 
+    /// As [`find`](Self::find), without a ticket.
+    fn find_current(&self, place: &Place, request: &HeaderMap) -> Option<Arc<Entry>> {
+        let site = self.sites.get(place)?;
+        let entry = site.entries.get(&vary::select(&site.index.names, request))?;
+        let epochs = self.epochs.read().unwrap_or_else(PoisonError::into_inner);
+        epochs.is_current(entry.stamp, &entry.tags).then(|| Arc::clone(entry))
+    }
+
     fn keep(&self, place: &Place, ticket: &Ticket, entry: Arc<Entry>) -> Stored {
         let is_current =
             self.epochs.read().unwrap_or_else(PoisonError::into_inner).is_current(entry.stamp, &entry.tags);
@@ -141,6 +149,10 @@ impl Site {
 impl CacheStore for MemoryCacheStore {
     fn now(&self, cx: &Cx) -> Timestamp {
         cx.now().unwrap_or_else(|| self.clock.now())
+    }
+
+    fn recall(&self, _: &Cx, place: &Place, request: &HeaderMap) -> Option<Arc<Entry>> {
+        if self.outage.is_on() { None } else { self.find_current(place, request) }
     }
 
     fn lookup(&self, _: &Cx, place: &Place, request: &HeaderMap) -> StoreFuture<Lookup> {

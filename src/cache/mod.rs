@@ -58,6 +58,7 @@ mod ask;
 mod body;
 mod claimed;
 mod epochs;
+mod figures;
 mod fill;
 mod flight;
 mod frame;

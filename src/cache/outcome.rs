@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::policy::Refusal;
+use super::{figures::Figures, policy::Refusal};
 use crate::outcome::outcomes;
 
 outcomes! {
@@ -100,7 +100,7 @@ impl Answered {
     /// Adds our word; caches nearer to the handler have said theirs before.
     pub(crate) fn write(self, headers: &mut HeaderMap) {
         let value = match self {
-            Self::Hit { left } => written(format!("towerkeep; hit; ttl={}", left.as_secs())),
+            Self::Hit { left } => Figures::of(0, left.as_secs()).status,
             // Rounded away from zero, as what is left is rounded towards it.
             Self::HitStale { past } => {
                 written(format!("towerkeep; hit; ttl=-{}", past.as_micros().div_ceil(1_000_000)))

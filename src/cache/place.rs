@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Uri, header::HOST, request::Parts};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use super::{
     Tag,
@@ -115,6 +116,10 @@ fn host(headers: &HeaderMap) -> Option<&str> {
     first.filter(|_| lines.next().is_none())
 }
 
+/// A URL up to so many bytes, and a query of so many parameters, take no allocation.
+const USUAL_URL: usize = 256;
+const USUAL_PAIRS: usize = 8;
+
 /// The URL as the client wrote it: a nested axum router shows its routes a part of the path only, and two routers
 /// would share their entries.
 pub(crate) fn original(parts: &Parts) -> &Uri {
@@ -126,20 +131,20 @@ pub(crate) fn original(parts: &Parts) -> &Uri {
 }
 
 fn hash(host: &str, path: &str, query: Option<&str>, ignored: &[Box<str>]) -> [u8; 16] {
-    let mut sum = Sha256::new();
     // A host has no slash and a path no question mark, so the three never run into each other.
-    sum.update(host.to_ascii_lowercase());
-    sum.update(if path.starts_with('/') { "" } else { "/" });
-    sum.update(path);
-    let mut pairs: Vec<&str> = query.unwrap_or_default().split('&').collect();
-    pairs.retain(|pair| !pair.is_empty() && !ignored.iter().any(|name| **name == *name_of(pair)));
+    let mut url: SmallVec<[u8; USUAL_URL]> = SmallVec::from_slice(host.as_bytes());
+    url.make_ascii_lowercase();
+    url.extend_from_slice(if path.starts_with('/') { b"" } else { b"/" });
+    url.extend_from_slice(path.as_bytes());
+    let is_kept = |pair: &&str| !pair.is_empty() && !ignored.iter().any(|name| **name == *name_of(pair));
+    let mut pairs: SmallVec<[&str; USUAL_PAIRS]> = query.unwrap_or_default().split('&').filter(is_kept).collect();
     pairs.sort_by_key(|pair| name_of(pair));
     for (n, pair) in pairs.iter().enumerate() {
-        sum.update(if n == 0 { "?" } else { "&" });
-        sum.update(pair);
+        url.push(if n == 0 { b'?' } else { b'&' });
+        url.extend_from_slice(pair.as_bytes());
     }
     let mut short = [0; 16];
-    short.copy_from_slice(&sum.finalize()[..16]);
+    short.copy_from_slice(&Sha256::digest(&url)[..16]);
     short
 }
 

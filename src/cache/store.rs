@@ -27,6 +27,14 @@ pub trait CacheStore: Send + Sync + 'static {
         cx.now().unwrap_or_else(|| std::time::SystemTime::now().into())
     }
 
+    /// What [`lookup`](Self::lookup) would find, where this process has it and knows that it is current; nothing otherwise.
+    ///
+    /// What it answers leaves at once, without a place among those who ask for the same URL. Defaults to nothing, which is
+    /// always right.
+    fn recall(&self, _: &Cx, _: &Place, _: &HeaderMap) -> Option<Arc<Entry>> {
+        None
+    }
+
     /// The variant that `request` asks for, and the ticket for a fill.
     fn lookup(&self, cx: &Cx, place: &Place, request: &HeaderMap) -> StoreFuture<Lookup>;
 

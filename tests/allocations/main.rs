@@ -123,5 +123,5 @@ async fn layers_allocate_and_send_no_more_than_promised() {
     let bare = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::default())));
     let hit = allocations(&mut memory.cache().public("items").ttl(minutes(5)).layer(bare), None).await;
     println!("cache hit in memory: {hit} allocations");
-    assert!(hit <= 10, "{hit}");
+    assert!(hit <= 2, "the map of fields, which is two pieces: {hit}");
 }

@@ -52,11 +52,19 @@ impl World {
         Self { store: Arc::new(store), cx: Cx::new().at(START), down: Box::new(move |on| redis.force_outage(on)) }
     }
 
+    /// What is found; what is at hand without a lookup is the same, or nothing.
     async fn lookup(&self, place: &Place, request: &HeaderMap) -> Result<(Option<Arc<Entry>>, Ticket)> {
+        let at_hand = self.store.recall(&self.cx, place, request);
         for _ in 0..3 {
             match self.store.lookup(&self.cx, place, request).await? {
-                Lookup::Found(entry, ticket) => return Ok((Some(entry), ticket)),
-                Lookup::Miss(ticket) => return Ok((None, ticket)),
+                Lookup::Found(entry, ticket) => {
+                    assert!(at_hand.is_none_or(|at_hand| at_hand == entry));
+                    return Ok((Some(entry), ticket));
+                }
+                Lookup::Miss(ticket) => {
+                    assert!(at_hand.is_none());
+                    return Ok((None, ticket));
+                }
                 Lookup::Again => {}
             }
         }
@@ -261,6 +269,7 @@ async fn when_down_lookups_are_unavailable_and_purges_count_afterwards(world: Wo
     world.kept(&place(3), &none(), entry("c")).await;
     let ticket = world.ticket(&place(1), &none()).await;
     (world.down)(true);
+    assert!(world.store.recall(&world.cx, &place(1), &none()).is_none());
     assert!(world.store.lookup(&world.cx, &place(1), &none()).await.is_err_and(|error| error.is_unavailable()));
     let late = Arc::new(Entry { stamp: ticket.stamp, ..entry("late") });
     assert!(world.store.store(&world.cx, &place(1), &ticket, late).await.is_err_and(|error| error.is_unavailable()));

@@ -31,6 +31,8 @@ pub(crate) struct Directives {
 
 /// A larger number is this one: "infinity" (RFC 9111, 1.2.2).
 pub(super) const MAX_SECONDS: u64 = 1 << 31;
+/// A longer name is none that we know.
+const LONGEST_NAME: usize = "stale-while-revalidate".len();
 
 impl Directives {
     /// What a response says to us: in `CDN-Cache-Control`, if it can be read and is not empty (RFC 9213, 2.2).
@@ -54,13 +56,17 @@ impl Directives {
             Some(at) => (&element[..at], Some(&element[at + 1..])),
             None => (element, None),
         };
-        let name = name.trim_ascii().to_ascii_lowercase();
-        if let Some(flag) = self.flag(&name) {
+        let (name, mut lower) = (name.trim_ascii(), [0; LONGEST_NAME]);
+        let Some(lower) = lower.get_mut(..name.len()) else { return };
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        let name = &*lower;
+        if let Some(flag) = self.flag(name) {
             *flag = true;
         } else if name == b"max-stale" && value.is_none() {
             // Of any age (RFC 9111, 5.2.1.2).
             self.max_stale = Some(Duration::MAX);
-        } else if let Some(slot) = self.number(&name) {
+        } else if let Some(slot) = self.number(name) {
             put(slot, value);
         }
     }

@@ -127,6 +127,10 @@ pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
+/// Fields that the cache adds to a stored response, or to its copy for a client: with room for them no copy has to grow its
+/// index.
+const ADDED: usize = 6;
+
 /// The fields of a response that are stored: not those of the connection (RFC 9111, 3.1), not what a limit said
 /// about one client, not what the cache itself adds.
 pub(crate) fn stored_headers(headers: &HeaderMap) -> HeaderMap {
@@ -150,11 +154,18 @@ pub(crate) fn stored_headers(headers: &HeaderMap) -> HeaderMap {
         let is_limit = name.starts_with("ratelimit") || name.starts_with("x-ratelimit");
         !NEVER.contains(&name) && !is_limit && name != "age" && !named.iter().any(|listed| listed == name)
     };
-    let mut kept = HeaderMap::with_capacity(headers.len());
+    let mut kept = HeaderMap::with_capacity(headers.len() + ADDED);
     for (name, value) in headers.iter().filter(|(name, _)| is_kept(name)) {
         kept.append(name.clone(), value.clone());
     }
     kept
+}
+
+/// Adds the length of the body, which a 204 has none of (RFC 9110, 8.6).
+pub(crate) fn complete_length(headers: &mut HeaderMap, status: http::StatusCode, length: usize) {
+    if status != http::StatusCode::NO_CONTENT {
+        headers.entry(http::header::CONTENT_LENGTH).or_insert_with(|| http::HeaderValue::from(length));
+    }
 }
 
 /// Adds the moment of receipt to a response without `Date` (RFC 9110, 6.6.1).

@@ -178,3 +178,18 @@ async fn waiting_for_another_variant_ends_in_a_fill_of_ones_own() {
     assert_eq!((&bodies[0], &bodies[1]), (&bodies[2], &bodies[3]));
     assert_ne!(bodies[0], bodies[1]);
 }
+
+/// What is fresh and at hand answers everybody, also while a request that wants it younger asks the handler.
+#[tokio::test(start_paused = true)]
+async fn a_fresh_response_in_memory_waits_for_nobody() {
+    let world = World::new();
+    let layer = world.public().policy(CachePolicy::rfc());
+    world.get(&layer, "/").await;
+    let (calls, gate) = (Arc::default(), Arc::new(tokio::sync::Semaphore::new(0)));
+    let service = layer.layer(gated(&calls, &gate, &[]));
+    let younger = tokio::spawn(said(service.clone(), with("/", "cache-control", "no-cache")));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(said(service, get("/")).await.expect("infallible").cache(), "towerkeep; hit; ttl=60");
+    gate.add_permits(1);
+    assert_eq!(younger.await.expect("no panic").expect("infallible").cache(), "towerkeep; fwd=request; stored");
+}

@@ -58,6 +58,10 @@ impl CacheStore for Watched {
         self.store.now(cx)
     }
 
+    fn recall(&self, cx: &Cx, place: &Place, request: &HeaderMap) -> Option<Arc<Entry>> {
+        self.store.recall(cx, place, request)
+    }
+
     fn lookup(&self, cx: &Cx, place: &Place, request: &HeaderMap) -> StoreFuture<Lookup> {
         self.store.lookup(cx, place, request)
     }
