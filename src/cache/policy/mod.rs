@@ -3,6 +3,8 @@
 mod conditional;
 mod date;
 mod decide;
+#[cfg(test)]
+mod differential;
 pub(super) mod directives;
 mod freshness;
 mod range;
