@@ -251,6 +251,18 @@ fn checksum(bytes: &[u8]) -> u64 {
     step(sum, u64::from_le_bytes(last))
 }
 
+/// The same bytes with the right beginning and checksum, as only somebody who forges them would write.
+#[cfg(any(test, feature = "testing"))]
+pub(super) fn resealed(mut bytes: Vec<u8>) -> Bytes {
+    if bytes.len() > COVERED {
+        let sum = checksum(&bytes[COVERED..]);
+        bytes[..3].copy_from_slice(MAGIC);
+        bytes[3] = VERSION;
+        bytes[4..COVERED].copy_from_slice(&sum.to_le_bytes());
+    }
+    bytes.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,16 +324,6 @@ mod tests {
             other[3] = version;
             assert!(Entry::decode(&other.into()).is_err());
         }
-    }
-
-    fn resealed(mut bytes: Vec<u8>) -> Bytes {
-        if bytes.len() > COVERED {
-            let sum = checksum(&bytes[COVERED..]);
-            bytes[..3].copy_from_slice(MAGIC);
-            bytes[3] = VERSION;
-            bytes[4..COVERED].copy_from_slice(&sum.to_le_bytes());
-        }
-        bytes.into()
     }
 
     proptest! {

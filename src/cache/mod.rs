@@ -63,6 +63,9 @@ mod fill;
 mod flight;
 mod frame;
 mod future;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod hint;
 mod invalidate;
