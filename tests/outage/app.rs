@@ -27,6 +27,7 @@ pub(crate) fn app(keep: &Keep) -> Router {
     let me = async |user: CurrentUser<u64>| user.0.to_string();
     let maybe = async |user: Option<CurrentUser<u64>>| user.map_or("nobody".to_owned(), |user| user.0.to_string());
     let count = async |session: Session| session.update("n", |n: &mut u64| *n += 1).await.map(|n| n.to_string());
+    let counted = async |session: Session| session.get::<u64>("n").await.map(|n| n.unwrap_or_default().to_string());
     let purge = async |cache: ResponseCache| cache.purge_tags(["clock"]).await.as_str();
     Router::new()
         .route("/login/{user}", post(login))
@@ -34,6 +35,7 @@ pub(crate) fn app(keep: &Keep) -> Router {
         .route("/me", get(me))
         .route("/maybe", get(maybe))
         .route("/count", post(count))
+        .route("/counted", get(counted))
         .route("/clock", get(clock).layer(cache.public("clock").ttl(minutes(5)).tags(["clock"])))
         .route("/page/{n}", get(async |Path(n): Path<u64>| page(n)).layer(cache.public("page").ttl(minutes(5))))
         .route("/purge", post(purge))

@@ -47,6 +47,30 @@ async fn each_layer_tells_what_it_did_in_place_of_redis() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_writes_is_read() {
+    let server = RedisServer::start();
+    let keep = keep(&server.url()).await;
+    let mut user = Client::logged_in(&app(&keep), 42).await;
+    let page = user.get("/page/1").await.body;
+    let replica = async |words: &[&str]| {
+        redis::cmd("REPLICAOF").arg(words).exec_async(&mut server.client().await).await.expect("set");
+    };
+    replica(&["127.0.0.1", "1"]).await;
+    user.get("/five").await; // the first that is refused a write
+    eventually("writes are refused", async || keep.status() == Status::Degraded).await;
+    for (path, told) in [("/me", "degraded"), ("/page/1", "degraded"), ("/five", "degraded; rate-limit=local")] {
+        assert_eq!((path, user.get(path).await.header("redis-status")), (path, told));
+    }
+    let cached = user.get("/page/1").await;
+    assert!(cached.header("cache-status").contains("; hit"), "{}", cached.header("cache-status"));
+    assert_eq!(cached.body, page);
+    assert_eq!(user.post("/count").await.header("redis-status"), "degraded; session=memory");
+    replica(&["NO", "ONE"]).await;
+    eventually("writes are taken", async || keep.status() == Status::Up).await;
+    assert_eq!(user.post("/count").await.body, "2");
+}
+
+#[tokio::test]
 async fn clients_are_told_nothing_unless_somebody_asks_for_it() {
     use axum::{Router, body::Body, routing::get};
     use tower::ServiceExt;

@@ -23,7 +23,21 @@ pub(super) struct Figures {
     pub(super) openings: usize,
 }
 
+/// What is noticed or over at once takes tens of milliseconds, or some hundreds; the rest is for a busy machine.
+const SOON: Duration = Duration::from_secs(3);
+
 impl Figures {
+    #[track_caller]
+    pub(super) fn noticed_soon(&self) {
+        assert!(self.to_open.is_some_and(|time| time < SOON), "{self:?}");
+    }
+
+    #[track_caller]
+    pub(super) fn recovered_soon(&self) {
+        // Without a figure it was back before the case could say that the fault is over.
+        assert!(self.to_recover.is_none_or(|time| time < SOON), "{self:?}");
+    }
+
     /// One line, read by `./check outages`.
     pub(super) fn print(&self, name: &str) {
         let shown = |time: Option<Duration>| time.map_or("-".to_owned(), millis);
@@ -77,8 +91,9 @@ impl Watch {
         self.marks.lock().expect("no panic while held").1 = Some(Instant::now());
     }
 
-    pub(super) fn openings(&self) -> usize {
-        self.changes().iter().filter(|(_, status)| *status == Status::Down).count()
+    /// How often this status came.
+    pub(super) fn times(&self, wanted: Status) -> usize {
+        self.changes().iter().filter(|(_, status)| *status == wanted).count()
     }
 
     pub(super) fn to_open(&self) -> Option<Duration> {

@@ -8,7 +8,7 @@ use towerkeep::Status;
 use super::case::Case;
 use crate::support::RedisServer;
 
-/// Passes when Redis is used within a second of its start, though it has lost everything: who was logged in stays so, who had
+/// Passes when Redis is used soon after its start, though it has lost everything: who was logged in stays so, who had
 /// logged out does too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_and_restarted_empty() {
@@ -16,7 +16,7 @@ async fn killed_and_restarted_empty() {
     let case = Case::start("kill -9, restarted empty", &server.url()).await.loses_data();
     let figures = case
         .run(3, async |case| {
-            case.broken();
+            case.broken().await;
             block_in_place(|| server.kill());
             case.is(Status::Down).await;
             case.somebody_leaves(101).await;
@@ -25,19 +25,19 @@ async fn killed_and_restarted_empty() {
             case.healed().await;
         })
         .await;
-    assert!(figures.to_open.is_some_and(|time| time < Duration::from_millis(100)), "{figures:?}");
-    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_secs(1)), "{figures:?}");
+    figures.noticed_soon();
+    figures.recovered_soon();
 }
 
-/// Passes when a process that is stopped, and keeps its connections open, is noticed within half a second, and used within one
-/// of when it goes on.
+/// Passes when a process that is stopped, and keeps its connections open, is noticed soon, and used soon
+/// after it goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_and_thawed() {
     let server = RedisServer::start();
     let case = Case::start("SIGSTOP and SIGCONT", &server.url()).await;
     let figures = case
         .run(3, async |case| {
-            case.broken();
+            case.broken().await;
             server.freeze();
             case.is(Status::Down).await;
             case.somebody_leaves(101).await;
@@ -46,6 +46,6 @@ async fn frozen_and_thawed() {
             case.healed().await;
         })
         .await;
-    assert!(figures.to_open.is_some_and(|time| time < Duration::from_millis(500)), "{figures:?}");
-    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_millis(1_500)), "{figures:?}");
+    figures.noticed_soon();
+    figures.recovered_soon();
 }

@@ -17,7 +17,7 @@ async fn proxied() -> (RedisServer, FaultProxy) {
     (server, proxy)
 }
 
-/// Passes when everybody is served from the first request on, and Redis is used within a second of its start.
+/// Passes when everybody is served from the first request on, and Redis is used soon after its start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refused_from_the_start() {
     let mut server = RedisServer::stopped();
@@ -29,7 +29,7 @@ async fn refused_from_the_start() {
             case.healed().await;
         })
         .await;
-    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_secs(1)), "{figures:?}");
+    figures.recovered_soon();
 }
 
 /// Passes when the old socket is given up and a new one is in use, though the old one never fails.
@@ -39,15 +39,15 @@ async fn the_old_socket_leads_nowhere() {
     let case = Case::start("the old socket leads nowhere", &proxy.url()).await;
     let figures = case
         .run(3, async |case| {
-            case.broken();
+            case.broken().await;
             proxy.hold_old();
             case.is(Status::Down).await;
             case.somebody_leaves(101).await;
             case.healed().await;
         })
         .await;
-    assert!(figures.to_open.is_some_and(|time| time < Duration::from_millis(500)), "{figures:?}");
-    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_secs(1)), "{figures:?}");
+    figures.noticed_soon();
+    figures.recovered_soon();
 }
 
 /// A port that listens and answers no SYN: its queue is full.
@@ -64,7 +64,7 @@ async fn deaf() -> (TcpListener, Vec<TcpStream>) {
     (listener, waiting)
 }
 
-/// Passes when nobody waits for a connection that is neither made nor refused, and Redis is used within two seconds of when
+/// Passes when nobody waits for a connection that is neither made nor refused, and Redis is used soon after
 /// connections are taken: one attempt may take half a second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connecting_leads_nowhere() {
@@ -81,18 +81,18 @@ async fn connecting_leads_nowhere() {
             case.healed().await;
         })
         .await;
-    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_secs(2)), "{figures:?}");
+    figures.recovered_soon();
 }
 
 /// Passes when no reset costs an answer, the instance does not connect faster than its backoff says, and Redis is used again
-/// within three seconds of the last one: flapping lengthens the proof that is asked for.
+/// soon after the last one: flapping lengthens the proof that is asked for.
 async fn reset_again_and_again(name: &'static str, length: Duration) {
     let (_server, proxy) = proxied().await;
     let case = Case::start(name, &proxy.url()).await;
     let before = proxy.accepted();
     let figures = case
         .run(length.as_secs() + 3, async |case| {
-            case.broken();
+            case.broken().await;
             let began = Instant::now();
             while began.elapsed() < length {
                 proxy.cut();
@@ -106,7 +106,7 @@ async fn reset_again_and_again(name: &'static str, length: Duration) {
     println!("{name}: {connects} connections");
     let most = length.as_millis() / 200 * 12;
     assert!(connects as u128 <= most, "{connects} connections: a storm");
-    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_secs(3)), "{figures:?}");
+    figures.recovered_soon();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,7 +125,7 @@ async fn silent_for_a_second(name: &'static str, mode: Mode) {
     let case = Case::start(name, &proxy.url()).await;
     let figures = case
         .run(3, async |case| {
-            case.broken();
+            case.broken().await;
             proxy.set(mode);
             case.is(Status::Down).await;
             case.somebody_leaves(101).await;
@@ -134,8 +134,8 @@ async fn silent_for_a_second(name: &'static str, mode: Mode) {
             case.healed().await;
         })
         .await;
-    assert!(figures.to_open.is_some_and(|time| time < Duration::from_millis(500)), "{figures:?}");
-    assert!(figures.to_recover.is_some_and(|time| time < Duration::from_millis(1_500)), "{figures:?}");
+    figures.noticed_soon();
+    figures.recovered_soon();
 }
 
 /// Passes when a second of silence both ways costs nobody more than the budget.

@@ -9,16 +9,16 @@ use std::{
 };
 
 use tokio::{task::JoinSet, time::sleep};
-use towerkeep::{Keep, clock::minutes};
+use towerkeep::{Keep, Status, clock::minutes};
 
 use super::paused::tell;
 use crate::{app::keep, support::RedisServer};
 
 const KEYS: u64 = 500;
 /// So few that a sleep of the server does not open the breaker: given up requests and later ones share a connection.
-const READERS: u64 = 4;
+const READERS: u64 = 3;
 /// Longer than the deadline of 25 ms, by less than a second try takes.
-const SLEEP: &str = "0.035";
+const SLEEP: &str = "0.03";
 
 #[derive(Default)]
 struct Counts {
@@ -71,8 +71,11 @@ async fn keyed_reads(reads: u64, deadline: Duration) {
     let mut sleeps = 0;
     while counts.right.load(Relaxed) < reads {
         assert!(began.elapsed() < deadline, "{} reads in {deadline:?}", counts.right.load(Relaxed));
-        tell(&server, &["DEBUG", "SLEEP", SLEEP]).await;
-        sleeps += 1;
+        // A busy machine may open it all the same; then the proof of a new connection is left in peace.
+        if keep.status() == Status::Up {
+            tell(&server, &["DEBUG", "SLEEP", SLEEP]).await;
+            sleeps += 1;
+        }
         sleep(Duration::from_millis(100)).await;
     }
     readers.join_all().await;
