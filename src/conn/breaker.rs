@@ -73,6 +73,10 @@ pub(super) struct Breaker {
     needed: u32,
     /// Whether the last good probe could write.
     pub(super) writes: bool,
+    /// When writes were taken again, how many probes in a row have written since they were refused, and must.
+    written_at: Option<Timestamp>,
+    written: u32,
+    needed_writes: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,6 +114,9 @@ impl Breaker {
             good: 0,
             needed: 1,
             writes: true,
+            written_at: None,
+            written: 0,
+            needed_writes: 1,
         }
     }
 
@@ -123,12 +130,17 @@ impl Breaker {
         self.state == State::Probing && self.good >= self.needed
     }
 
+    /// Whether a probe that writes now is not enough to take writes again.
+    pub(super) fn wants_more_writes(&self) -> bool {
+        self.state == State::WriteDegraded && self.written + 1 < self.needed_writes
+    }
+
     pub(super) fn on_event(self, event: Event, now: Timestamp) -> Self {
         match event {
             Event::Failed { generation, fault, answered, in_flight } => {
                 self.failed(generation, fault, answered, in_flight, now)
             }
-            Event::ProbeGood { writes } => self.probe_good(writes),
+            Event::ProbeGood { writes } => self.probe_good(writes, now),
             Event::ProbeBad => self.probe_bad(now),
             Event::Recovered { generation } => self.recovered(generation, now),
             Event::Force(true) => Self { state: State::Forced, opened_at: now, cause: None, ..self },
@@ -148,9 +160,7 @@ impl Breaker {
             return self;
         }
         if fault == Fault::WritesRefused {
-            self.state = State::WriteDegraded;
-            self.cause = Some(fault);
-            return self;
+            return self.refuse_writes(now);
         }
         if answered > 0 {
             self.streak = 0;
@@ -168,17 +178,30 @@ impl Breaker {
         }
     }
 
+    /// Reads go on. A server that is full now and then would otherwise be recovered, and told of, four times a second.
+    fn refuse_writes(self, now: Timestamp) -> Self {
+        let cause = Some(Fault::WritesRefused);
+        if self.state == State::WriteDegraded {
+            return Self { cause, written: 0, ..self };
+        }
+        let flapping = self.written_at.is_some_and(|written| now.since(written) < FLAPPING);
+        let needed_writes = if flapping { (self.needed_writes * 2).min(MOST_PROBES) } else { 1 };
+        Self { state: State::WriteDegraded, cause, written: 0, needed_writes, ..self }
+    }
+
     fn open(self, cause: Fault, now: Timestamp) -> Self {
         let flapping = self.closed_at.is_some_and(|closed| now.since(closed) < FLAPPING);
         let needed = if flapping { (self.needed.max(GOOD_PROBES) * 2).min(MOST_PROBES) } else { GOOD_PROBES };
         Self { state: State::Open, cause: Some(cause), opened_at: now, good: 0, needed, streak: 0, ..self }
     }
 
-    fn probe_good(self, writes: bool) -> Self {
+    fn probe_good(self, writes: bool, now: Timestamp) -> Self {
         match self.state {
             State::Open | State::Probing => Self { state: State::Probing, good: self.good + 1, writes, ..self },
-            State::WriteDegraded if writes => Self { state: State::Closed, cause: None, ..self },
-            State::WriteDegraded | State::Closed | State::Forced => self,
+            State::WriteDegraded if !writes => Self { written: 0, ..self },
+            State::WriteDegraded if self.wants_more_writes() => Self { written: self.written + 1, ..self },
+            State::WriteDegraded => Self { state: State::Closed, cause: None, written_at: Some(now), ..self },
+            State::Closed | State::Forced => self,
         }
     }
 
@@ -198,7 +221,7 @@ impl Breaker {
         }
         let state = if self.writes { State::Closed } else { State::WriteDegraded };
         let window = Window { since: now, ..Window::default() };
-        Self { state, generation, closed_at: Some(now), streak: 0, window, ..self }
+        Self { state, generation, closed_at: Some(now), streak: 0, window, written: 0, needed_writes: 1, ..self }
     }
 }
 
@@ -305,6 +328,34 @@ mod tests {
     }
 
     #[test]
+    fn writes_refused_again_and_again_ask_for_more_probes_that_write() {
+        let (written, refused) = (Event::ProbeGood { writes: true }, failed(Fault::WritesRefused, 0, 0));
+        let mut breaker = closed();
+        for needed in [1, 2, 4, 8, 16, 32, 48, 48] {
+            breaker = breaker.on_event(refused, START);
+            for _ in 1..needed {
+                breaker = breaker.on_event(written, START);
+                assert_eq!(breaker.state, State::WriteDegraded, "of {needed}");
+            }
+            breaker = breaker.on_event(written, START);
+            assert_eq!(breaker.state, State::Closed, "after {needed}");
+        }
+        let later = START + seconds(10);
+        assert_eq!(breaker.on_event(refused, later).on_event(written, later).state, State::Closed);
+    }
+
+    #[test]
+    fn a_refusal_between_takes_the_probes_before_it_back() {
+        let (written, refused) = (Event::ProbeGood { writes: true }, failed(Fault::WritesRefused, 0, 0));
+        let again = closed().on_event(refused, START).on_event(written, START).on_event(refused, START);
+        for between in [refused, Event::ProbeGood { writes: false }] {
+            let once = again.on_event(written, START).on_event(between, START).on_event(written, START);
+            assert_eq!(once.state, State::WriteDegraded);
+            assert_eq!(once.on_event(written, START).state, State::Closed);
+        }
+    }
+
+    #[test]
     fn flapping_asks_for_more_good_probes() {
         let first = closed().on_event(failed(Fault::Dropped, 0, 0), START + seconds(60));
         assert_eq!(first.needed, 3);
@@ -368,7 +419,7 @@ mod tests {
                     prop_assert!(next.cause.is_some() || next.state == State::Forced);
                     good = 0;
                 }
-                prop_assert!(next.needed <= MOST_PROBES);
+                prop_assert!(next.needed <= MOST_PROBES && next.needed_writes <= MOST_PROBES);
                 breaker = next;
             }
         }

@@ -333,7 +333,8 @@ fn publish(shared: &Shared, link: Arc<Link>) {
 async fn heartbeat(shared: &Arc<Shared>, pause: Duration) -> Duration {
     let Some(link) = shared.link() else { return Duration::ZERO };
     let probed = match probe::probe(shared, &link, PATIENCE).await {
-        Ok(probed) if probed.writes => {
+        // What is recovered too early is recovered once more.
+        Ok(probed) if probed.writes && !shared.gate.breaker().wants_more_writes() => {
             let was_refused = shared.gate.state() == State::WriteDegraded;
             let is_doubted = shared.is_doubted.load(Relaxed);
             let which = if was_refused || is_doubted { Steps::All } else { Steps::New };

@@ -93,6 +93,11 @@ impl Case {
         eventually("redis is used again", async || self.keep.status() == Status::Up).await;
     }
 
+    /// How often writes were given up.
+    pub(super) fn degradations(&self) -> usize {
+        self.watch.times(Status::Degraded)
+    }
+
     pub(super) async fn is(&self, status: Status) {
         eventually(status.as_str(), async || self.keep.status() == status).await;
     }

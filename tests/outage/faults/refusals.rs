@@ -65,6 +65,30 @@ async fn a_save_to_disk_has_failed() {
     writes_refused("MISCONF", &server, refuse, allow).await;
 }
 
+/// Passes when a server that is full every other moment is degraded for longer and longer, instead of recovered, and told of in
+/// the log, each time that a write gets through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_full_now_and_then() {
+    let server = RedisServer::start_with(&["--maxmemory-policy", "noeviction"]);
+    let case = Case::patient("out of memory now and then", &server.url()).await;
+    let figures = case
+        .run(6, async |case| {
+            case.broken().await;
+            for _ in 0..6 {
+                tell(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+                sleep(Duration::from_millis(350)).await;
+                tell(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
+                sleep(Duration::from_millis(350)).await;
+            }
+            case.somebody_leaves(101).await;
+            case.healed().await;
+        })
+        .await;
+    assert_eq!(figures.openings, 0, "{figures:?}");
+    assert!(case.degradations() <= 3, "degraded {} times", case.degradations());
+    figures.recovered_soon();
+}
+
 /// Passes when a password that is changed under the running instance costs nothing while its connection lasts, is an outage
 /// when it does not, and is over when the old one is valid again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
