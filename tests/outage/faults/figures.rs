@@ -19,7 +19,7 @@ pub(super) struct Figures {
     pub(super) to_open: Option<Duration>,
     /// From the end of the fault until Redis was used again.
     pub(super) to_recover: Option<Duration>,
-    /// How often Redis was given up.
+    /// How often Redis was given up while the fault was there.
     pub(super) openings: usize,
 }
 
@@ -91,9 +91,11 @@ impl Watch {
         self.marks.lock().expect("no panic while held").1 = Some(Instant::now());
     }
 
-    /// How often this status came.
+    /// How often this status came while the fault was there: before and after it this machine may stall as it likes.
     pub(super) fn times(&self, wanted: Status) -> usize {
-        self.changes().iter().filter(|(_, status)| *status == wanted).count()
+        let (began, ended) = *self.marks.lock().expect("no panic while held");
+        let is_within = |at: Instant| began.is_none_or(|began| at >= began) && ended.is_none_or(|ended| at <= ended);
+        self.changes().into_iter().filter(|(at, status)| *status == wanted && is_within(*at)).count()
     }
 
     pub(super) fn to_open(&self) -> Option<Duration> {
