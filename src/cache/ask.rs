@@ -128,7 +128,7 @@ impl Ask {
     fn keyed(&mut self, partition: Option<Arc<str>>, parts: &Parts) -> Next {
         let settings = &self.mount.settings;
         let is_anonymous = settings.sharing.is_private() && partition.is_none();
-        let url = place::of_request(parts, &settings.ignored).filter(|_| !is_anonymous);
+        let url = place::of_request(parts, &self.mount.cache.hosts, &settings.ignored).filter(|_| !is_anonymous);
         let place = url.map(|url| Place::new(settings.name, partition, url).fixed(settings.template));
         if !policy::is_safe(&parts.method) {
             let invalidate = Invalidate::new(&self.mount, &self.cx, place, Base::of(parts));

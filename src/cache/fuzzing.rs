@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header::HOST
 use super::{
     CachePolicy, Entry,
     frame::resealed,
+    hosts::Hosts,
     place,
     policy::{self, Asked, Part, Reuse, Standing, Terms, directives::Directives},
     reference::{Base, Resolved},
@@ -126,7 +127,7 @@ pub fn reference(bytes: &[u8]) -> bool {
     let Some(resolved) = base.resolve(reference) else { return false };
     let Resolved { path, .. } = &resolved;
     assert!(path.starts_with('/'), "{path}");
-    let _ = place::of_resolved(&base, &resolved, &["utm".into()]);
+    let _ = place::of_resolved(&base, &resolved, &Hosts::default(), &["utm".into()]);
     true
 }
 

@@ -11,7 +11,7 @@ use http::Uri;
 use moka::sync::Cache;
 
 use super::{
-    CacheLayer, CacheStats, CacheStore, Place, Purge, Purged, Tag,
+    CacheLayer, CacheStats, CacheStore, Hosts, Place, Purge, Purged, Tag,
     flight::Flights,
     outcome::Counters,
     place,
@@ -39,6 +39,7 @@ use crate::{Cx, Error, Key, Result, UserId, background::Background};
 #[derive(Clone)]
 pub struct ResponseCache {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) hosts: Hosts,
 }
 
 pub(crate) struct Shared {
@@ -94,7 +95,30 @@ impl ResponseCache {
             refreshes: Arc::default(),
             registry: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), hosts: Hosts::default() }
+    }
+
+    /// Caches what is asked of these hosts only; requests for others pass, `fwd=bypass; detail=host`. Defaults to all hosts, so
+    /// that a client can fill the store by inventing some. Set it before layers are made.
+    ///
+    /// Letters do not count, and a default port is as good as none: `SHOP.example:443` is cached as `shop.example`. A name
+    /// that is no host is told by [`verify`](Self::verify).
+    ///
+    /// ```
+    /// use towerkeep::{cache::{MemoryCacheStore, ResponseCache}, clock::Clock};
+    /// let cache = || ResponseCache::new(MemoryCacheStore::new(Clock::system()));
+    /// assert!(cache().hosts(["shop.example", "shop.example:8080"]).verify().is_ok());
+    /// assert!(cache().hosts(["*.example"]).verify().is_err());
+    /// ```
+    #[must_use]
+    pub fn hosts<T: AsRef<str>>(mut self, hosts: impl IntoIterator<Item = T>) -> Self {
+        self.hosts = Hosts::new(hosts);
+        self
+    }
+
+    /// Caches what is asked of these.
+    pub(crate) fn at(self, hosts: Hosts) -> Self {
+        Self { hosts, ..self }
     }
 
     /// Caches responses that everybody may see. The handler must not look at who is asking.
@@ -143,7 +167,7 @@ impl ResponseCache {
             let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
             let public = registry.caches.iter().filter(|(_, mounted)| !mounted.is_private);
             let place = |(name, cache): (&&'static str, &Mounted)| {
-                Place::new(name, None, place::of_uri(url, &cache.ignored)).fixed(cache.template)
+                Place::new(name, None, place::of_uri(url, &self.hosts, &cache.ignored)).fixed(cache.template)
             };
             public.map(place).collect()
         };
@@ -167,11 +191,13 @@ impl ResponseCache {
         self.shared.counters.read()
     }
 
-    /// Whether every name stands for one cache, and every fixed key is one; call it when all layers are mounted.
+    /// Whether every name stands for one cache, and every fixed key and host is one; call it when all layers are mounted.
     ///
     /// # Errors
-    /// Invalid, naming the caches that are mounted twice with different settings, or whose fixed key is unfit.
+    /// Invalid, naming the caches that are mounted twice with different settings, or whose fixed key is unfit, or what is no
+    /// host.
     pub fn verify(&self) -> Result<()> {
+        self.hosts.verify()?;
         let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let told = |names: &BTreeSet<&'static str>| names.iter().copied().collect::<Vec<_>>().join(", ");
         if !registry.twice.is_empty() {

@@ -29,10 +29,10 @@ impl Invalidate {
     /// The purge, if the response is no error: of the URL and of what the response names on the same host.
     pub(crate) fn purge(&self, status: StatusCode, headers: &HeaderMap) -> Option<StoreFuture<Purged>> {
         let own = self.place.as_ref().filter(|_| status.is_success() || status.is_redirection())?;
-        let ignored = &self.mount.settings.ignored;
+        let (hosts, ignored) = (&self.mount.cache.hosts, &self.mount.settings.ignored);
         let told = [LOCATION, CONTENT_LOCATION].into_iter().flat_map(|name| headers.get_all(name));
         let named = told.filter_map(|reference| self.base.resolve(reference.to_str().ok()?));
-        let others = named.map(|resolved| place::of_resolved(&self.base, &resolved, ignored));
+        let others = named.map(|resolved| place::of_resolved(&self.base, &resolved, hosts, ignored));
         let others =
             others.map(|url| Place::new(own.name(), own.partition().map(Into::into), url).fixed(own.template()));
         let places = std::iter::once(own.clone()).chain(others.take(MAX_NAMED)).collect();

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::{
     Tag,
+    hosts::Hosts,
     reference::{Base, Resolved},
 };
 use crate::key::Keyspace;
@@ -83,25 +84,26 @@ impl Place {
     }
 }
 
-/// The hash of a request's URL; `None` where the host is told twice.
-pub(crate) fn of_request(parts: &Parts, ignored: &[Box<str>]) -> Option<[u8; 16]> {
+/// The hash of a request's URL; `None` where the host is told twice, or is none of ours.
+pub(crate) fn of_request(parts: &Parts, hosts: &Hosts, ignored: &[Box<str>]) -> Option<[u8; 16]> {
     let uri = original(parts);
     let host = match uri.authority() {
         Some(authority) => authority.as_str(),
         None => host(&parts.headers)?,
     };
-    Some(hash(host, uri.path(), uri.query(), ignored))
+    Some(hash(hosts.own(host)?, uri.path(), uri.query(), ignored))
 }
 
 /// The hash of a URL that names its host.
-pub(crate) fn of_uri(uri: &Uri, ignored: &[Box<str>]) -> [u8; 16] {
+pub(crate) fn of_uri(uri: &Uri, hosts: &Hosts, ignored: &[Box<str>]) -> [u8; 16] {
     let host = uri.authority().map_or("", |authority| authority.as_str());
-    hash(host, uri.path(), uri.query(), ignored)
+    hash(hosts.own(host).unwrap_or(host), uri.path(), uri.query(), ignored)
 }
 
 /// The hash of what a reference of the response to a request names.
-pub(crate) fn of_resolved(base: &Base, resolved: &Resolved, ignored: &[Box<str>]) -> [u8; 16] {
-    hash(base.host(), &resolved.path, resolved.query.as_deref(), ignored)
+pub(crate) fn of_resolved(base: &Base, resolved: &Resolved, hosts: &Hosts, ignored: &[Box<str>]) -> [u8; 16] {
+    let host = hosts.own(base.host()).unwrap_or(base.host());
+    hash(host, &resolved.path, resolved.query.as_deref(), ignored)
 }
 
 /// The host that a request asks; empty where it names none.
@@ -162,7 +164,7 @@ mod tests {
             builder = builder.header(HOST, host);
         }
         let ignored: Vec<Box<str>> = ignored.iter().map(|name| (*name).into()).collect();
-        of_request(&builder.body(()).expect("a request").into_parts().0, &ignored)
+        of_request(&builder.body(()).expect("a request").into_parts().0, &Hosts::default(), &ignored)
     }
 
     #[test]
@@ -184,7 +186,7 @@ mod tests {
     fn two_hosts_are_no_host() {
         let request =
             http::Request::builder().uri("/").header(HOST, "a").header(HOST, "b").body(()).expect("a request");
-        assert_eq!(of_request(&request.into_parts().0, &[]), None);
+        assert_eq!(of_request(&request.into_parts().0, &Hosts::default(), &[]), None);
     }
 
     /// RFC 9111, 4.4: what a response refers to is found under the spelling of the request's own host.
@@ -192,7 +194,8 @@ mod tests {
     fn references_are_found_at_the_requests_host() {
         let request = http::Request::get("/a/b?x=1").header(HOST, "Me:80").body(()).expect("a request");
         let base = Base::of(&request.into_parts().0);
-        let of = |reference: &str| base.resolve(reference).map(|resolved| of_resolved(&base, &resolved, &[]));
+        let hosts = Hosts::default();
+        let of = |reference: &str| base.resolve(reference).map(|resolved| of_resolved(&base, &resolved, &hosts, &[]));
         assert_eq!(of("http://me/c?y=2"), at("/c?y=2", Some("me:80"), &[]));
         assert_eq!(of("../c"), at("/c", Some("me:80"), &[]));
         assert_eq!(of("https://you/a"), None);

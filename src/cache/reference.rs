@@ -96,7 +96,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// Without the port that the scheme stands for; without that of either where it is not known (RFC 9110, 4.2).
-fn without_default_port<'a>(scheme: Option<&str>, authority: &'a str) -> &'a str {
+pub(super) fn without_default_port<'a>(scheme: Option<&str>, authority: &'a str) -> &'a str {
     let stripped = |port: &str, of: &str| {
         let may_be = scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case(of));
         authority.strip_suffix(port).filter(|_| may_be)

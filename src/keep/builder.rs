@@ -3,6 +3,8 @@ use std::{sync::Arc, time::Duration};
 use super::{Backend, Inner, Keep};
 #[cfg(feature = "boards")]
 use crate::action_log::ActionLogConfig;
+#[cfg(feature = "cache")]
+use crate::cache::Hosts;
 #[cfg(feature = "redis")]
 use crate::conn::{Redis, RedisConfig};
 #[cfg(feature = "session")]
@@ -38,6 +40,8 @@ pub struct KeepBuilder {
     instances: Option<u32>,
     budget: Duration,
     proxies: Result<TrustedProxies>,
+    #[cfg(feature = "cache")]
+    hosts: Hosts,
     #[cfg(feature = "session")]
     sessions: SessionConfig,
     #[cfg(feature = "boards")]
@@ -60,6 +64,8 @@ impl KeepBuilder {
             instances: None,
             budget: BUDGET,
             proxies: Ok(TrustedProxies::default()),
+            #[cfg(feature = "cache")]
+            hosts: Hosts::default(),
             #[cfg(feature = "session")]
             sessions: SessionConfig::new(),
             #[cfg(feature = "boards")]
@@ -139,6 +145,14 @@ impl KeepBuilder {
         self
     }
 
+    /// Caches responses of these hosts only, so that a client cannot fill the store by inventing some. Defaults to all hosts;
+    /// see [`ResponseCache::hosts`](crate::cache::ResponseCache::hosts).
+    #[cfg(feature = "cache")]
+    pub fn hosts<T: AsRef<str>>(mut self, hosts: impl IntoIterator<Item = T>) -> Self {
+        self.hosts = Hosts::new(hosts);
+        self
+    }
+
     /// How sessions live and what their cookie is like.
     #[cfg(feature = "session")]
     pub fn sessions(mut self, config: SessionConfig) -> Self {
@@ -164,6 +178,8 @@ impl KeepBuilder {
         if self.budget.is_zero() {
             return Err(Error::invalid("a budget of 0 would keep every request from Redis; leave it out or give one"));
         }
+        #[cfg(feature = "cache")]
+        self.hosts.verify()?;
         #[cfg(feature = "boards")]
         self.actions.verify()?;
         self.proxies = Ok(proxies);
@@ -207,7 +223,7 @@ impl KeepBuilder {
             #[cfg(feature = "rate-limit")]
             limits: super::wire::limits(&backend, &clock, &background),
             #[cfg(feature = "cache")]
-            cache: super::wire::cache(&backend, self.strict_purges, &clock, &background),
+            cache: super::wire::cache(&backend, self.strict_purges, &clock, &background).at(self.hosts),
             #[cfg(feature = "boards")]
             leaderboards: super::wire::leaderboards(&backend, &clock, &background),
             #[cfg(feature = "boards")]

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod fixed;
+mod hosts;
 mod partitions;
 mod purges;
 mod ranges;
