@@ -159,10 +159,10 @@ impl Tee {
     }
 }
 
-/// A server that has sent as many bytes as were declared asks for no more: that was the end.
+/// A server that has sent as many bytes as were declared asks for no more: that was the end. What panics had not ended.
 impl Drop for Tee {
     fn drop(&mut self) {
-        if self.declared == Some(self.length as u64) {
+        if self.declared == Some(self.length as u64) && !std::thread::panicking() {
             self.end();
         }
     }

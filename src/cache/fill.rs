@@ -145,7 +145,7 @@ impl Fill {
         let body = match decided {
             Err(why) => self.refuse(parts.status, why, body),
             Ok(span) => {
-                let declared = declared_length(&parts.headers, &body);
+                let declared = declared_length(&parts.headers, &body).ok().flatten();
                 let keep = self.keep(parts.status, kept, span, now, &hint);
                 ResponseBody::teed(body, Tee::new(Box::new(keep), declared))
             }
@@ -238,7 +238,7 @@ impl Fill {
             return Err(Refusal::NoStore);
         }
         let most = u64::try_from(settings.max_body).unwrap_or(u64::MAX);
-        if declared_length(headers, body).is_some_and(|length| length > most) || body.size_hint().lower() > most {
+        if declared_length(headers, body)?.is_some_and(|length| length > most) || body.size_hint().lower() > most {
             return Err(Refusal::TooLarge);
         }
         // Under a fixed key there is room for one.
@@ -328,7 +328,12 @@ fn complete(background: &Background, storing: StoreFuture<Stored>, refreshing: O
 }
 
 /// How long the body says it is: by its field, else by what it knows of itself.
-fn declared_length<B: Body>(headers: &HeaderMap, body: &B) -> Option<u64> {
-    let told = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    told.or_else(|| body.size_hint().exact())
+///
+/// What is no number, and what is told twice, is no length (RFC 9110, 8.6): it would leave with each hit.
+fn declared_length<B: Body>(headers: &HeaderMap, body: &B) -> Result<Option<u64>, Refusal> {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(told) = lines.next() else { return Ok(body.size_hint().exact()) };
+    let digits = told.to_str().ok().filter(|told| told.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = digits.and_then(|digits| digits.parse().ok()).filter(|_| lines.next().is_none());
+    length.map(Some).ok_or(Refusal::Length)
 }

@@ -11,6 +11,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use towerkeep::{Keep, PeerAddr, clock::minutes, rate_limit::Policy, session::Session};
 
+mod memory;
 #[path = "../support/mod.rs"]
 mod support;
 use support::RedisServer;
@@ -124,4 +125,5 @@ async fn layers_allocate_and_send_no_more_than_promised() {
     let hit = allocations(&mut memory.cache().public("items").ttl(minutes(5)).layer(bare), None).await;
     println!("cache hit in memory: {hit} allocations");
     assert!(hit <= 2, "the map of fields, which is two pieces: {hit}");
+    memory::a_gibibyte_streams_through_the_cache().await;
 }

@@ -93,6 +93,8 @@ outcomes! {
         VaryAny => "vary-any",
         /// Its body is longer than the cache keeps.
         TooLarge => "too-large",
+        /// Its `Content-Length` is no number, or told twice.
+        Length => "length",
         /// It is not fresh for any time.
         NotFresh => "not-fresh",
     }
