@@ -16,6 +16,8 @@ use tower::ServiceExt;
 #[path = "../../tests/support/mod.rs"]
 pub mod support;
 
+pub mod cache_apps;
+pub mod over_http;
 pub mod session_apps;
 
 pub use support::RedisServer;
