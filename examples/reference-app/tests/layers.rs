@@ -63,6 +63,31 @@ async fn nobody_sees_anothers_cached_list() {
     assert_eq!(app.visitor().get(BOOKMARKS).await.status, 401);
 }
 
+/// The next one at the same browser, and the owner under another session: a list belongs to the user, not to the cookie.
+#[tokio::test]
+async fn a_cached_list_follows_its_user_over_logout_and_login() {
+    let app = App::start(&["--no-seed"]);
+    app.user("bob").await;
+    let mut browser = app.user("alice").await;
+    browser.post(BOOKMARKS, bookmark("secret")).await;
+    browser.get(BOOKMARKS).await;
+    assert!(is_hit(&browser.get(BOOKMARKS).await), "alice's list is kept");
+    let before = browser.cookies();
+    log_in(&mut browser, "alice", "a good password").await;
+    assert_ne!(browser.cookies(), before, "a login has a new cookie");
+    let again = browser.get(BOOKMARKS).await;
+    assert!(is_hit(&again) && titles(&again) == ["secret"]);
+
+    browser.post("/api/v1/auth/logout", json!({})).await;
+    assert_eq!(browser.get(BOOKMARKS).await.status, 401);
+    log_in(&mut browser, "bob", "a good password").await;
+    let bobs = browser.get(BOOKMARKS).await;
+    assert!(!is_hit(&bobs) && titles(&bobs).is_empty());
+    let mut old = app.visitor();
+    old.set_cookies(before);
+    assert_eq!(old.get(BOOKMARKS).await.status, 401, "the cookie from before the second login is worth nothing");
+}
+
 #[tokio::test]
 async fn a_logged_out_session_is_refused() {
     let app = App::start(&["--no-seed"]);

@@ -16,6 +16,12 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         of("9111 3.1: fields that nobody knows", &["x-a: 1"], &["x-a: 1"]),
         of("9110 5.3: several lines, in order", &["x-a: 2", "x-a: 1", "x-a: 2"], &["x-a: 2, 1, 2"]),
+        of(
+            "8288 3: two Link lines, as they are",
+            &["link: </a>;  rel=\"next\"", "link: </b>; title=\"x, y\""],
+            &["link: </a>;  rel=\"next\", </b>; title=\"x, y\""],
+        ),
+        of("9110 12.5.5: two Vary lines, as they are", &["vary: X-A", "vary: x-b"], &["vary: X-A, x-b"]),
         of("9110 5.5: values are not changed", &["x-a: \"B, c\";D=1"], &["x-a: \"B, c\";D=1"]),
         of(
             "9110 7.6.1: not what Connection names",
