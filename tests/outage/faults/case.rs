@@ -18,10 +18,8 @@ use crate::{
 };
 
 const RATE: u32 = 500;
-/// A request may wait 50 ms for Redis; the rest is this machine's, which runs load, servers and other tests beside it. One in a
-/// hundred may take longer, none longer than the worst.
-const LONG: Duration = Duration::from_millis(200);
-const WORST: Duration = Duration::from_secs(1);
+/// A request may wait 50 ms for Redis; the rest is this machine's, which runs load, servers and other tests beside it.
+const WORST: Duration = Duration::from_millis(200);
 /// The limit of `/five`.
 const LIMIT: usize = 5;
 /// How long the load runs before the fault.
@@ -141,26 +139,10 @@ impl Case {
         let name = self.name;
         let wrong: Vec<_> = report.samples().iter().filter_map(|sample| sample.outcome.as_ref().err()).collect();
         assert!(wrong.is_empty(), "{name}: {} wrong, first: {:?}", wrong.len(), &wrong[..wrong.len().min(3)]);
-        self.judge_latency(report, figures);
+        assert!(figures.worst < WORST, "{name}: somebody waited {:?}", figures.worst);
         let seen: Vec<_> = report.samples().iter().filter_map(|sample| sample.outcome.clone().ok()).collect();
         self.judge_limits(&seen);
         self.judge_sessions(&seen).await;
-    }
-
-    /// Nobody waits long, as far as this machine kept up with the load: after a stall all that was due begins at once.
-    fn judge_latency(&self, report: &Report<Judged>, figures: &Figures) {
-        let (name, long) = (self.name, report.slower_than(LONG));
-        let stall = report.samples().iter().map(|sample| sample.lag).max().expect("some");
-        if stall > LONG {
-            println!("{name}: the load itself was {stall:?} late; {long} waited longer than {LONG:?}");
-            return;
-        }
-        assert!(
-            figures.worst < WORST,
-            "{name}: {long} waited long, somebody {:?}, at a lag of {stall:?}",
-            figures.worst
-        );
-        assert!(long * 100 <= figures.requests, "{name}: {long} waited longer than {LONG:?}, at a lag of {stall:?}");
     }
 
     /// What Redis admits stays within the limit, and so does what this instance admits alone.

@@ -23,19 +23,16 @@ pub(super) struct Figures {
     pub(super) openings: usize,
 }
 
-/// What is noticed or over at once takes tens of milliseconds, or some hundreds; the rest is for a busy machine.
-const SOON: Duration = Duration::from_secs(3);
-
 impl Figures {
     #[track_caller]
-    pub(super) fn noticed_soon(&self) {
-        assert!(self.to_open.is_some_and(|time| time < SOON), "{self:?}");
+    pub(super) fn noticed_within(&self, millis: u64) {
+        assert!(self.to_open.is_some_and(|time| time < Duration::from_millis(millis)), "{self:?}");
     }
 
     #[track_caller]
-    pub(super) fn recovered_soon(&self) {
+    pub(super) fn recovered_within(&self, millis: u64) {
         // Without a figure it was back before the case could say that the fault is over.
-        assert!(self.to_recover.is_none_or(|time| time < SOON), "{self:?}");
+        assert!(self.to_recover.is_none_or(|time| time < Duration::from_millis(millis)), "{self:?}");
     }
 
     /// One line, read by `./check outages`.

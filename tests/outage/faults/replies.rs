@@ -93,7 +93,7 @@ async fn the_server_sleeps_through_10_000_keyed_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes most of a minute; ./check outages runs it"]
+#[ignore = "takes some ten seconds; ./check outages runs it"]
 async fn the_server_sleeps_through_100_000_keyed_reads() {
     keyed_reads(100_000, Duration::from_secs(180)).await;
 }
