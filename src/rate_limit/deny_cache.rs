@@ -2,15 +2,14 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, MutexGuard,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use super::{Decision, Outcome, Policy, Verdict};
+use super::{Decision, Outcome, Policy, Verdict, shards::Shards};
 use crate::{
     KeyValue,
     clock::{Clock, Timestamp},
@@ -26,9 +25,9 @@ pub(super) struct DenyCache {
     clock: Clock,
 }
 
+#[derive(Default)]
 struct Shared {
-    shards: [Mutex<Shard>; SHARDS],
-    hasher: RandomState,
+    shards: Shards<Shard>,
     /// How often anything was forgotten.
     epoch: AtomicU64,
 }
@@ -46,7 +45,6 @@ struct Refusal {
     until: Timestamp,
 }
 
-const SHARDS: usize = 16;
 /// Clients remembered in each shard; a full shard drops those whose time has come, else remembers no more.
 const MAX_CLIENTS: usize = 1_024;
 /// Refusals of one client: policies times costs.
@@ -56,8 +54,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl DenyCache {
     pub(super) fn new(clock: Clock) -> Self {
-        let shards = std::array::from_fn(|_| Mutex::default());
-        Self { shared: Arc::new(Shared { shards, hasher: RandomState::new(), epoch: AtomicU64::new(0) }), clock }
+        Self { shared: Arc::default(), clock }
     }
 
     /// The refusal that still holds; the policies that would admit are told without figures.
@@ -104,9 +101,7 @@ impl DenyCache {
     }
 
     fn shard(&self, key: &KeyValue) -> MutexGuard<'_, Shard> {
-        // The remainder is under 16.
-        let shard = self.shared.hasher.hash_one(key) % SHARDS as u64;
-        self.shared.shards[shard as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.shards.of(key)
     }
 }
 
@@ -137,7 +132,7 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::shards::SHARDS, *};
     use crate::clock::{ManualClock, seconds};
 
     const POLICY: Policy = Policy::sliding_window("p", 4, seconds(9));
@@ -190,8 +185,7 @@ mod tests {
         for n in 0..40_000 {
             cache.note(&KeyValue::from(n.to_string()), 1, &denied(), cache.epoch());
         }
-        let held = || cache.shared.shards.iter().map(|shard| shard.lock().expect("whole").clients.len()).sum::<usize>();
-        assert_eq!(held(), SHARDS * MAX_CLIENTS);
+        assert_eq!(cache.shared.shards.sum(|shard| shard.clients.len()), SHARDS * MAX_CLIENTS);
         manual.advance(seconds(6));
         cache.note(&key, 1, &denied(), cache.epoch());
         assert!(cache.find(&key, &[POLICY], 1).is_some(), "ended refusals made place");

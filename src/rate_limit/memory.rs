@@ -2,13 +2,13 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
 use super::{
     Charge, Policy, RateStore, Verdict,
     decide::State,
+    shards::{SHARDS, Shards},
     table::{Hashed, Table},
 };
 use crate::{Cx, KeyValue, Result, StoreFuture, clock::Clock, store::OutageSwitch};
@@ -31,15 +31,12 @@ use crate::{Cx, KeyValue, Result, StoreFuture, clock::Clock, store::OutageSwitch
 /// ```
 #[derive(Clone)]
 pub struct MemoryRateStore {
-    shards: Arc<[Mutex<Table>; SHARDS]>,
-    hasher: RandomState,
+    shards: Arc<Shards<Table>>,
     max_clients: usize,
     clock: Clock,
     outage: OutageSwitch,
 }
 
-/// All policies of a client live in one shard: one lock makes a check atomic.
-const SHARDS: usize = 16;
 const MAX_CLIENTS: usize = 100_000;
 
 impl MemoryRateStore {
@@ -47,7 +44,6 @@ impl MemoryRateStore {
     pub fn new(clock: Clock) -> Self {
         Self {
             shards: Arc::default(),
-            hasher: RandomState::new(),
             max_clients: MAX_CLIENTS,
             clock,
             outage: OutageSwitch::default(),
@@ -72,7 +68,7 @@ impl MemoryRateStore {
 
     /// How many clients are remembered.
     pub fn clients(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.sum(Table::len)
     }
 
     /// As [`check`](RateStore::check), at once and each policy at its own cost.
@@ -157,12 +153,11 @@ impl MemoryRateStore {
     }
 
     fn hashed(&self, key: &KeyValue) -> Hashed {
-        Hashed { hash: self.hasher.hash_one(key), key: key.clone() }
+        Hashed { hash: self.shards.hash(key), key: key.clone() }
     }
 
     fn table(&self, key: &Hashed) -> MutexGuard<'_, Table> {
-        // Bits that the table itself does not use: its places are by the lowest ones, its tags by the highest seven.
-        lock(&self.shards[(key.hash >> 52) as usize % SHARDS])
+        self.shards.at(key.hash)
     }
 
     fn up<T>(&self, answer: impl FnOnce() -> T) -> StoreFuture<T> {
@@ -177,11 +172,6 @@ fn check_one(state: &mut State, now: u64, policy: &Policy, cost: u32) -> Verdict
         state.charge(now, policy, cost);
     }
     Verdict::one(reading.decide(now, policy, cost, is_charged))
-}
-
-/// A panic elsewhere leaves the counts usable.
-fn lock(shard: &Mutex<Table>) -> MutexGuard<'_, Table> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl RateStore for MemoryRateStore {

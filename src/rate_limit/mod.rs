@@ -57,6 +57,7 @@ mod quota;
 mod redis;
 mod registry;
 mod service;
+mod shards;
 mod slots;
 mod store;
 mod table;

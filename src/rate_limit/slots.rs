@@ -3,24 +3,18 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
-    hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
-use super::{Decision, Outcome, Policies, Policy};
+use super::{Decision, Outcome, Policies, Policy, shards::Shards};
 use crate::KeyValue;
 
-/// All slots that are taken, in shards; a client without requests takes no memory.
+/// All slots that are taken; a client without requests takes no memory.
 #[derive(Default)]
-pub(super) struct SlotTable {
-    shards: [Mutex<Shard>; SHARDS],
-    hasher: RandomState,
-}
+pub(super) struct SlotTable(Shards<Shard>);
 
 /// Requests under way, for each client and policy.
 type Shard = HashMap<(KeyValue, &'static str), u32>;
-
-const SHARDS: usize = 16;
 
 /// The slots of one request; dropping them gives them back.
 pub(super) struct Slots {
@@ -32,7 +26,7 @@ pub(super) struct Slots {
 impl SlotTable {
     /// Takes a slot under each concurrency policy among `policies`; where one is full takes none, and says which.
     pub(super) fn take(self: &Arc<Self>, key: &KeyValue, policies: &Policies) -> Result<Slots, Vec<Decision>> {
-        let mut shard = self.shard(key);
+        let mut shard = self.0.of(key);
         if !concurrent(policies).all(|policy| taken(&shard, key, policy) < policy.limit()) {
             return Err(concurrent(policies).map(|policy| stand(&shard, key, policy, true)).collect());
         }
@@ -44,13 +38,7 @@ impl SlotTable {
 
     /// How the client stands under one concurrency policy.
     pub(super) fn look(&self, key: &KeyValue, policy: &Policy) -> Decision {
-        stand(&self.shard(key), key, policy, false)
-    }
-
-    fn shard(&self, key: &KeyValue) -> MutexGuard<'_, Shard> {
-        // The remainder is under 16. A panic elsewhere leaves the counts right: no user code runs under the lock.
-        let shard = self.hasher.hash_one(key) % SHARDS as u64;
-        self.shards[shard as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        stand(&self.0.of(key), key, policy, false)
     }
 }
 
@@ -72,14 +60,14 @@ fn stand(shard: &Shard, key: &KeyValue, policy: &Policy, is_wanted: bool) -> Dec
 impl Slots {
     /// What the request is told of a policy that it holds a slot of.
     pub(super) fn decision(&self, policy: &Policy) -> Decision {
-        let taken = taken(&self.table.shard(&self.key), &self.key, policy);
+        let taken = taken(&self.table.0.of(&self.key), &self.key, policy);
         Decision::new(*policy, Outcome::Admitted).with_remaining(policy.limit().saturating_sub(taken))
     }
 }
 
 impl Drop for Slots {
     fn drop(&mut self) {
-        let mut shard = self.table.shard(&self.key);
+        let mut shard = self.table.0.of(&self.key);
         for policy in concurrent(&self.policies) {
             if let Entry::Occupied(mut entry) = shard.entry((self.key.clone(), policy.name())) {
                 match entry.get() {
@@ -99,8 +87,7 @@ impl fmt::Debug for Slots {
 
 impl fmt::Debug for SlotTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len());
-        f.debug_struct("SlotTable").field("clients", &held.sum::<usize>()).finish_non_exhaustive()
+        f.debug_struct("SlotTable").field("clients", &self.0.sum(Shard::len)).finish_non_exhaustive()
     }
 }
 
@@ -113,7 +100,7 @@ mod tests {
     const ONE: Policy = Policy::concurrency("one", 1);
 
     fn entries(table: &SlotTable) -> usize {
-        table.shards.iter().map(|shard| shard.lock().expect("whole").len()).sum()
+        table.0.sum(Shard::len)
     }
 
     #[test]
