@@ -4,6 +4,7 @@ mod alarm;
 mod breaker;
 mod command;
 mod config;
+mod eviction;
 mod examine;
 mod fault;
 mod gate;

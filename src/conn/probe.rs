@@ -93,7 +93,12 @@ async fn send<const N: usize>(link: &Link, pipeline: &Pipeline, patience: Durati
     exchange(link, pipeline, N, patience).await?.try_into().map_err(|_| Fault::Protocol)
 }
 
-async fn exchange(link: &Link, pipeline: &Pipeline, count: usize, patience: Duration) -> Result<Vec<Value>, Fault> {
+pub(super) async fn exchange(
+    link: &Link,
+    pipeline: &Pipeline,
+    count: usize,
+    patience: Duration,
+) -> Result<Vec<Value>, Fault> {
     let mut mux = link.mux.clone();
     let sending = timeout(patience, mux.send_packed_commands(pipeline, 0, count)).await;
     sending.map_err(|_| Fault::Timeout)?.map_err(|error| Fault::of(&error))

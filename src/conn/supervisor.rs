@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     Recovery, RecoveryStep, Redis, RedisConfig, Script, Stage,
     breaker::{Event, PROBE_APART, State},
+    eviction,
     fault::Fault,
     gate::{Gate, Transition},
     link::{Link, LinkManager},
@@ -77,6 +78,8 @@ pub(super) struct Shared {
     is_doubted: AtomicBool,
     /// How often in a row a recovery step failed while Redis answered.
     undone: AtomicU32,
+    /// Whether the server was seen to drop any key when its memory is full.
+    pub(super) evicts_blindly: AtomicBool,
 }
 
 impl Shared {
@@ -107,6 +110,7 @@ impl Shared {
             instances: AtomicU32::new(1),
             is_doubted: AtomicBool::new(false),
             undone: AtomicU32::new(0),
+            evicts_blindly: AtomicBool::new(false),
             config,
         })
     }
@@ -254,7 +258,8 @@ async fn reconnect(shared: &Arc<Shared>, backoff: &mut Backoff) -> Duration {
     match prove(shared).await {
         Ok(link) => {
             backoff.reset();
-            publish(shared, link);
+            publish(shared, Arc::clone(&link));
+            eviction::warn(shared, &link, PATIENCE).await;
             Duration::ZERO
         }
         Err(fault) => {

@@ -42,12 +42,7 @@ const MAX_CLIENTS: usize = 100_000;
 impl MemoryRateStore {
     /// An empty store that takes the time from `clock`.
     pub fn new(clock: Clock) -> Self {
-        Self {
-            shards: Arc::default(),
-            max_clients: MAX_CLIENTS,
-            clock,
-            outage: OutageSwitch::default(),
-        }
+        Self { shards: Arc::default(), max_clients: MAX_CLIENTS, clock, outage: OutageSwitch::default() }
     }
 
     /// Holds at most about `clients` clients. Defaults to 100,000.

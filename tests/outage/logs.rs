@@ -1,8 +1,8 @@
 //! One warning when Redis goes, one line when it is back: never one per request.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use tracing::{Event, Level, Metadata, Subscriber, field::Visit, span};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber, field::Visit, span};
 
 use crate::{
     app::{Client, app, keep},
@@ -11,10 +11,23 @@ use crate::{
 
 /// Keeps every event of the library with its level.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<(Level, String)>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<(Level, String)>>>);
 
 impl Lines {
-    fn at(&self, level: Level) -> Vec<String> {
+    /// Hears this thread's lines until the answer is dropped.
+    pub(crate) async fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        // With one subscriber alone, a line that another test's thread comes to first would be taken for one that nobody
+        // listens to.
+        static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Lines::default()));
+        LazyLock::force(&SECOND);
+        let guard = tracing::subscriber::set_default(self.clone());
+        // Another test may just be registering the same line as one that nobody listens to.
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tracing::callsite::rebuild_interest_cache();
+        guard
+    }
+
+    pub(crate) fn at(&self, level: Level) -> Vec<String> {
         let lines = self.0.lock().expect("no panic");
         lines.iter().filter(|(own, _)| *own == level).map(|(_, text)| text.clone()).collect()
     }
@@ -49,10 +62,7 @@ impl Subscriber for Lines {
 #[tokio::test]
 async fn an_outage_is_one_warning_and_its_end_one_line() {
     let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
-    // Another test may just be registering the same line as one that nobody listens to.
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    tracing::callsite::rebuild_interest_cache();
+    let _guard = lines.listen().await;
     let mut server = RedisServer::start();
     let keep = keep(&server.url()).await;
     let router = app(&keep);
@@ -77,10 +87,7 @@ async fn an_outage_is_one_warning_and_its_end_one_line() {
 #[tokio::test]
 async fn a_start_without_redis_is_one_warning() {
     let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
-    // Another test may just be registering the same line as one that nobody listens to.
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    tracing::callsite::rebuild_interest_cache();
+    let _guard = lines.listen().await;
     let mut server = RedisServer::stopped();
     let keep = towerkeep::Keep::builder().redis(&server.url()).build().expect("never waits");
     let mut visitor = Client::new(&app(&keep), 7);

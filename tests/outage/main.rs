@@ -6,6 +6,7 @@ mod support;
 mod app;
 mod churn;
 mod elsewhere;
+mod eviction;
 mod faults;
 mod health;
 mod instances;
