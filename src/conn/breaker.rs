@@ -51,7 +51,7 @@ pub(super) enum Event {
     /// A probe went through on a connection; whether Redis took its write.
     ProbeGood { writes: bool },
     /// A probe failed.
-    ProbeBad,
+    ProbeBad(Fault),
     /// The connection of this generation is proven, recovered and in use.
     Recovered { generation: u64 },
     /// An outage is forced, or no longer.
@@ -141,7 +141,7 @@ impl Breaker {
                 self.failed(generation, fault, answered, in_flight, now)
             }
             Event::ProbeGood { writes } => self.probe_good(writes, now),
-            Event::ProbeBad => self.probe_bad(now),
+            Event::ProbeBad(fault) => self.probe_bad(fault, now),
             Event::Recovered { generation } => self.recovered(generation, now),
             Event::Force(true) => Self { state: State::Forced, opened_at: now, cause: None, ..self },
             Event::Force(false) if self.state == State::Forced => {
@@ -205,12 +205,12 @@ impl Breaker {
         }
     }
 
-    fn probe_bad(self, now: Timestamp) -> Self {
+    fn probe_bad(self, fault: Fault, now: Timestamp) -> Self {
         match self.state {
             State::Open | State::Probing => {
                 Self { state: State::Open, good: 0, needed: self.needed.max(GOOD_PROBES), ..self }
             }
-            State::Closed | State::WriteDegraded => self.open(Fault::Timeout, now),
+            State::Closed | State::WriteDegraded => self.open(fault, now),
             State::Forced => self,
         }
     }
@@ -246,6 +246,12 @@ mod tests {
     #[test]
     fn a_drop_opens_at_once() {
         assert_eq!(closed().on_event(failed(Fault::Dropped, 9, 0), START).state, State::Open);
+    }
+
+    #[test]
+    fn a_bad_probe_of_the_connection_in_use_opens_it_by_its_own_cause() {
+        let opened = closed().on_event(Event::ProbeBad(Fault::NotServing), START);
+        assert_eq!((opened.state, opened.cause), (State::Open, Some(Fault::NotServing)));
     }
 
     #[test]
@@ -385,7 +391,7 @@ mod tests {
             6 => (0u64..4, faults, 0u32..4, 0usize..8)
                 .prop_map(|(generation, fault, answered, in_flight)| Event::Failed { generation, fault, answered, in_flight }),
             6 => any::<bool>().prop_map(|writes| Event::ProbeGood { writes }),
-            2 => Just(Event::ProbeBad),
+            2 => Just(Event::ProbeBad(Fault::Timeout)),
             3 => (1u64..4).prop_map(|generation| Event::Recovered { generation }),
             1 => any::<bool>().prop_map(Event::Force),
         ]
@@ -404,7 +410,7 @@ mod tests {
                 match event {
                     Event::Force(on) => forced = on,
                     Event::ProbeGood { .. } if !breaker.passes() && !forced => good += 1,
-                    Event::ProbeBad => good = 0,
+                    Event::ProbeBad(_) => good = 0,
                     _ => {}
                 }
                 prop_assert!(!(forced && next.passes()));

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use super::{Redis, fault::Fault};
 use crate::outcome::{Check, Reason};
 
-/// How long connecting may take, and the one trip after it.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long connecting may take, and the one trip after it. A probe that waits a second for its answer gets one.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// How long the key of the write test lives, in milliseconds.
 const CANARY_TTL: u64 = 10_000;
 
@@ -29,7 +29,7 @@ impl Examined {
 
 impl Redis {
     /// Connects anew, because the connection in use knows nothing of a password that was changed, and tries a write and a
-    /// read. Takes a second at most, whatever the server does; neither breaker nor requests hear of it.
+    /// read. Takes half a second at most, whatever the server does; neither breaker nor requests hear of it.
     pub(crate) async fn examine(&self) -> Examined {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let connecting = self.shared.client.get_multiplexed_async_connection_with_config(&config);

@@ -263,7 +263,7 @@ async fn reconnect(shared: &Arc<Shared>, backoff: &mut Backoff) -> Duration {
             Duration::ZERO
         }
         Err(fault) => {
-            shared.gate.apply(Event::ProbeBad);
+            shared.gate.apply(Event::ProbeBad(fault));
             backoff.complain(shared, fault);
             backoff.next()
         }
@@ -356,7 +356,7 @@ async fn heartbeat(shared: &Arc<Shared>, pause: Duration) -> Duration {
     let event = match probed {
         Ok(probed) => Event::ProbeGood { writes: probed.writes },
         Err(_) if shared.gate.breaker().generation != link.generation => return Duration::ZERO,
-        Err(_) => Event::ProbeBad,
+        Err(fault) => Event::ProbeBad(fault),
     };
     shared.follow(&shared.gate.apply(event));
     pause

@@ -5,7 +5,7 @@
 //! 1. The checks go over a connection of their own, so that they find what the connection in use cannot know: a password
 //!    that was changed, a server that takes no more connections.
 //! 2. They are made at most once a second, and never twice at a time, however many ask; who asks in between gets the last
-//!    [`HealthReport`]. A report takes a second at most.
+//!    [`HealthReport`]. A report takes half a second at most.
 //! 3. They neither open nor close the breaker: requests have their own probes.
 //! 4. What everybody may know is one word, [`HealthReport::verdict`]; as a response of axum the report says no more. Reasons
 //!    and figures are for operators: [`HealthReport::details`].

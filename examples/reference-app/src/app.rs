@@ -72,7 +72,13 @@ fn layered<S: Clone + Send + Sync + 'static>(routes: Router<S>, keep: &Keep, gua
     let layers = ServiceBuilder::new()
         .map_request(without_strange_id)
         .set_request_id(REQUEST_ID, MakeRequestUuid)
-        .layer(TraceLayer::new_for_http().make_span_with(span).on_response(DefaultOnResponse::new().level(Level::INFO)))
+        // One line for each request. What failed has a line of its own with the cause, and a 503 for want of Redis is no failure.
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_response(DefaultOnResponse::new().level(Level::INFO))
+                .on_failure(()),
+        )
         .map_response(not_stored)
         .map_response(problem::render)
         .propagate_request_id(REQUEST_ID)

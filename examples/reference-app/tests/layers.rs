@@ -5,7 +5,10 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
-use support::{Answer, App, Browser};
+use support::{
+    Answer, App, Browser,
+    servers::{RedisServer, eventually},
+};
 
 const BOOKMARKS: &str = "/api/v1/bookmarks";
 const LOGIN: &str = "/api/v1/auth/login";
@@ -240,4 +243,31 @@ async fn redis_that_does_not_answer_is_no_reason_to_stop() {
     let log = app.log();
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("redis is not reached"), "said once: {warnings:#?}");
+}
+
+#[tokio::test]
+async fn why_the_app_is_degraded_is_for_administrators() {
+    const WHY: &str = "/api/v1/admin/redis";
+    let redis = RedisServer::start();
+    let app = App::start(&["--redis", &redis.url()]);
+    app.says("ok").await;
+    let (mut admin, mut alice) = (app.admin().await, app.user("alice").await);
+    assert_eq!((app.visitor().get(WHY).await.status, alice.get(WHY).await.status), (401, 403));
+    let whole = admin.get(WHY).await.body;
+    let checks = ["status", "connection", "write", "read"].map(|check| whole[check].clone());
+    assert_eq!((checks, &whole["redis"]), ([(); 4].map(|()| json!("ok")), &json!("up")));
+    assert!(whole["took_ms"].as_f64().is_some_and(|took| took > 0.0), "{whole}");
+
+    // Nobody writes meanwhile: that it is full is found by asking, not by a request that is refused.
+    let full = ["SET", "maxmemory", "1"];
+    redis::cmd("CONFIG").arg(&full).exec_async(&mut redis.client().await).await.expect("set");
+    eventually("the app is degraded", async || app.visitor().get("/readyz").await.body["status"] == "degraded").await;
+    let ready = app.visitor().get("/readyz").await;
+    assert_eq!(ready.status, 200, "it serves on");
+    assert!(!ready.body.to_string().contains("memory"), "{ready:?}");
+    eventually("the reason is told", async || {
+        let why = admin.get(WHY).await.body;
+        (&why["status"], &why["write"], &why["read"]) == (&json!("degraded"), &json!("out_of_memory"), &json!("ok"))
+    })
+    .await;
 }

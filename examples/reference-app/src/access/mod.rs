@@ -12,6 +12,10 @@ mod noting;
 mod operations;
 mod sent;
 
+use axum::http::StatusCode;
+
+use crate::{problem::Problem, state::AppState};
+
 pub(crate) use guard::Guard;
 pub(crate) use key::ApiKey;
 
@@ -39,3 +43,11 @@ pub(crate) const SCOPES: [&str; 15] = [
     "uploads:read",
     "uploads:write",
 ];
+
+/// Refuses everybody but administrators with 403: `what` is for them.
+pub(crate) async fn administrators_only(state: &AppState, user: i64, what: &str) -> Result<(), Problem> {
+    if state.users.find(user).await?.is_some_and(|user| user.is_admin) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, format!("{what} is for administrators who are logged in")))
+}

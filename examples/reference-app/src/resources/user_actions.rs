@@ -18,7 +18,7 @@ use utoipa_axum::{
 };
 
 use crate::{
-    access::ByKey,
+    access::{ByKey, administrators_only},
     form::{Checked, Form, Parameters},
     problem::Problem,
     rules,
@@ -182,10 +182,11 @@ async fn owner(state: &AppState, user: i64, by_key: bool, mut query: Form) -> Re
     let named = query.optional("user", rules::number(1, i64::MAX));
     query.finish(|| Some(()))?;
     let Some(other) = named.filter(|named| *named != user) else { return Ok(user) };
-    if by_key || !state.users.find(user).await?.is_some_and(|user| user.is_admin) {
-        const DETAIL: &str = "another user's actions are for administrators who are logged in";
-        return Err(Problem::new(StatusCode::FORBIDDEN, DETAIL));
+    const WHAT: &str = "another user's log";
+    if by_key {
+        return Err(Problem::new(StatusCode::FORBIDDEN, format!("{WHAT} is not for keys")));
     }
+    administrators_only(state, user, WHAT).await?;
     state.users.find(other).await?.map(|other| other.id).ok_or_else(Problem::not_found)
 }
 

@@ -28,15 +28,6 @@ fn names(list: &[Value]) -> Vec<&str> {
     list.iter().filter_map(|item| item["action"].as_str()).collect()
 }
 
-async fn admin(app: &App) -> Browser {
-    let password = app.greeting().iter().find_map(|line| line.strip_prefix("user admin has the password "));
-    let password = password.and_then(|rest| rest.split(',').next()).expect("told at the first start");
-    let mut admin = app.visitor();
-    let login = json!({ "username": "admin", "password": password });
-    assert_eq!(admin.post("/api/v1/auth/login", login).await.status, 200);
-    admin
-}
-
 async fn id_of(browser: &mut Browser) -> i64 {
     browser.get("/api/v1/auth/me").await.body["id"].as_i64().expect("a user's id")
 }
@@ -93,7 +84,7 @@ async fn an_action_that_is_too_large_is_refused(app: App) {
 }
 
 async fn a_log_is_its_owners_and_the_administrators(app: App) {
-    let (mut alice, mut mallory, mut admin) = (app.user("alice").await, app.user("mallory").await, admin(&app).await);
+    let (mut alice, mut mallory, mut admin) = (app.user("alice").await, app.user("mallory").await, app.admin().await);
     alice.post(ACTIONS, json!({ "action": "secret" })).await;
     let own = format!("{ACTIONS}?user={}", id_of(&mut alice).await);
 
@@ -115,7 +106,7 @@ async fn a_log_is_its_owners_and_the_administrators(app: App) {
 }
 
 async fn an_administrators_key_opens_no_other_log(app: App) {
-    let (mut alice, mut admin) = (app.user("alice").await, admin(&app).await);
+    let (mut alice, mut admin) = (app.user("alice").await, app.admin().await);
     alice.post(ACTIONS, json!({ "action": "secret" })).await;
     let of = |id| format!("{ACTIONS}?user={id}");
     let (others, own) = (of(id_of(&mut alice).await), of(id_of(&mut admin).await));

@@ -166,6 +166,16 @@ impl App {
         self.user_of(self.visitor(), name).await
     }
 
+    /// The administrator of the demo data, logged in.
+    pub async fn admin(&self) -> Browser {
+        let password = self.greeting().iter().find_map(|line| line.strip_prefix("user admin has the password "));
+        let password = password.and_then(|rest| rest.split(',').next()).expect("an app with demo data");
+        let mut admin = self.visitor();
+        let login = json!({ "username": "admin", "password": password });
+        assert_eq!(admin.post("/api/v1/auth/login", login).await.status, 200);
+        admin
+    }
+
     /// A new user behind this visitor.
     pub async fn user_of(&self, mut browser: Browser, name: &str) -> Browser {
         let credentials = json!({ "username": name, "password": "a good password" });

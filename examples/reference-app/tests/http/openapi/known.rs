@@ -35,6 +35,11 @@ pub(super) fn needs_redis(operation: &str) -> bool {
     matches!(operation, "auth_list")
 }
 
+/// Whether an operation is closed to everybody else: its documentation says so.
+pub(super) fn is_for_administrators(operation: &str) -> bool {
+    matches!(operation, "health_redis")
+}
+
 /// The query of an operation that needs one.
 pub(super) fn query(operation: &str) -> &'static str {
     match operation {

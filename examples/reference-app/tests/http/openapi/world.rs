@@ -31,6 +31,11 @@ impl Caller {
     pub(super) fn nobody(world: &World) -> Self {
         Self { name: String::new(), browser: world.app.visitor() }
     }
+
+    /// The administrator of the demo data.
+    pub(super) async fn admin(world: &World) -> Self {
+        Self { name: "admin".to_owned(), browser: world.app.admin().await }
+    }
 }
 
 impl World {
@@ -42,6 +47,14 @@ impl World {
     /// A number that this world has not had.
     pub(super) fn number(&self) -> u32 {
         self.requests.fetch_add(1, Relaxed)
+    }
+
+    /// Somebody who may call this operation.
+    pub(super) async fn caller_of(&self, operation: &Operation) -> Caller {
+        if known::is_for_administrators(&operation.id) {
+            return Caller::admin(self).await;
+        }
+        self.caller().await
     }
 
     pub(super) async fn caller(&self) -> Caller {
