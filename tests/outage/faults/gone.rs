@@ -1,6 +1,6 @@
 //! A process that is killed or stopped.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::{task::block_in_place, time::sleep};
 use towerkeep::Status;
@@ -48,4 +48,28 @@ async fn frozen_and_thawed() {
         .await;
     figures.noticed_within(500);
     figures.recovered_within(1_500);
+}
+
+/// Passes when a server that reads its data from disk at its start is left alone until it has them, used within a second of
+/// that, and nothing that was acknowledged is lost: no limit admits its quota twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_and_restarted_with_its_data() {
+    let options =
+        ["--appendonly", "yes", "--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024"];
+    let mut server = RedisServer::start_with(&options);
+    let case = Case::start("kill -9, reading its data at the start", &server.url()).await;
+    let figures = case
+        .run(5, async |case| {
+            case.broken().await;
+            block_in_place(|| server.kill());
+            case.is(Status::Down).await;
+            case.somebody_leaves(101).await;
+            let begun = Instant::now();
+            block_in_place(|| server.launch());
+            assert!(begun.elapsed() > Duration::from_millis(300), "loaded after {:?}: too few data", begun.elapsed());
+            case.healed().await;
+        })
+        .await;
+    figures.noticed_within(100);
+    figures.recovered_within(1_000);
 }
