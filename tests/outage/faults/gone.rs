@@ -29,19 +29,19 @@ async fn killed_and_restarted_empty() {
     figures.recovered_within(1_000);
 }
 
-/// Passes when a process that is stopped, and keeps its connections open, is noticed within half a second, and
+/// Passes when a process that is stopped for five seconds, and keeps its connections open, is noticed within half a second, and
 /// used within one and a half of when it goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_and_thawed() {
     let server = RedisServer::start();
     let case = Case::start("SIGSTOP and SIGCONT", &server.url()).await;
     let figures = case
-        .run(3, async |case| {
+        .run(8, async |case| {
             case.broken().await;
             server.freeze();
             case.is(Status::Down).await;
             case.somebody_leaves(101).await;
-            sleep(Duration::from_millis(800)).await;
+            sleep(Duration::from_secs(5)).await;
             server.thaw();
             case.healed().await;
         })
