@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use support::{
     App,
-    servers::{Load, RedisServer, eventually},
+    servers::{Load, RedisServer, eventually, load::Sample},
 };
 
 type Http = Client<HttpConnector, Full<Bytes>>;
@@ -142,12 +142,17 @@ async fn through(
 
     let seen: Vec<_> = report.samples().iter().map(|sample| &sample.outcome).collect();
     let chosen = seen.iter().filter(|seen| ***seen == Seen::Chosen).count();
-    let (p99, worst) = (report.quantile(0.99), report.quantile(1.0));
-    println!("{name}: {} requests, p99 {p99:?}, worst {worst:?}, {chosen} chosen 503, back after {back:?}", seen.len());
+    let failures = seen.iter().filter(|seen| matches!(seen, Seen::Wrong(_))).count();
+    let own = |sample: &Sample<Seen>| sample.latency.saturating_sub(sample.lag);
+    let worst = report.samples().iter().map(own).max().expect("some");
+    println!("{name}: {chosen} chosen 503, p99 {:?}", report.quantile(0.99));
+    // One line, read by `./check outages`.
+    let (count, worst, recovered) = (seen.len(), worst.as_secs_f64() * 1e3, back.as_secs_f64() * 1e3);
+    println!("figures | the app: {name} | {count} | {failures} | {worst:.1} | - | {recovered:.1} | -");
     let wrong: Vec<_> = seen.iter().filter(|seen| matches!(seen, Seen::Wrong(_))).take(3).collect();
     let all = BTreeMap::from([("right", seen.len())]);
     assert_eq!(report.outcomes(Seen::word), all, "{name}: {wrong:?}");
-    assert_eq!(report.slower_than(Duration::from_secs(1)), 0, "{name}: nothing waits long: {worst:?}");
+    assert_eq!(report.slower_than(Duration::from_secs(1)), 0, "{name}: nothing waits long: {worst:.1} ms");
     assert!(back < Duration::from_secs(2), "{name}: back on Redis after {back:?}");
     for user in 0..USERS {
         let taken = |path| seen.iter().filter(|seen| ***seen == Seen::Taken(path, user)).count();
@@ -204,7 +209,7 @@ async fn killed_for_a_second(redis: &mut RedisServer, app: &App) -> Instant {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_notice_nothing_when_redis_is_killed_and_comes_back_empty() {
-    let log = through("killed, empty", RedisServer::start(), Data::IsLost, killed_for_a_second).await;
+    let log = through("kill -9, restarted empty", RedisServer::start(), Data::IsLost, killed_for_a_second).await;
     let warnings = warnings(&log);
     assert_eq!(warnings.len(), 1, "one outage is one line: {warnings:#?}");
 }
@@ -212,7 +217,7 @@ async fn users_notice_nothing_when_redis_is_killed_and_comes_back_empty() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_notice_nothing_when_redis_is_restarted_with_its_data() {
     let redis = RedisServer::start_with(&["--appendonly", "yes"]);
-    let log = through("restarted", redis, Data::Stays, killed_for_a_second).await;
+    let log = through("kill -9, restarted with its data", redis, Data::Stays, killed_for_a_second).await;
     let warnings = warnings(&log);
     assert_eq!(warnings.len(), 1, "one outage is one line: {warnings:#?}");
 }
@@ -226,7 +231,7 @@ async fn users_notice_nothing_when_redis_is_frozen() {
         redis.thaw();
         Instant::now()
     };
-    let log = through("frozen", RedisServer::start(), Data::Stays, frozen).await;
+    let log = through("SIGSTOP and SIGCONT", RedisServer::start(), Data::Stays, frozen).await;
     let warnings = warnings(&log);
     assert_eq!(warnings.len(), 1, "one outage is one line: {warnings:#?}");
 }
@@ -239,7 +244,7 @@ async fn users_notice_nothing_when_redis_is_emptied() {
         redis.flush().await;
         Instant::now()
     };
-    let log = through("emptied", RedisServer::start(), Data::IsLost, emptied).await;
+    let log = through("FLUSHALL", RedisServer::start(), Data::IsLost, emptied).await;
     let warnings = warnings(&log);
     assert!(warnings.iter().all(|line| line.contains("redis has lost its data")), "{warnings:#?}");
     assert!((1..=2).contains(&warnings.len()), "each loss is one line: {warnings:#?}");
@@ -259,7 +264,7 @@ async fn users_notice_nothing_when_connections_and_scripts_are_taken_away() {
         }
         Instant::now()
     };
-    let log = through("scripts, connections", RedisServer::start(), Data::Stays, taken).await;
+    let log = through("SCRIPT FLUSH, CLIENT KILL", RedisServer::start(), Data::Stays, taken).await;
     let warnings = warnings(&log);
     assert_eq!(warnings.len(), 1, "one outage is one line: {warnings:#?}");
 }
