@@ -4,6 +4,7 @@ mod claims;
 mod fixed;
 mod journal;
 mod mirror;
+mod orphans;
 mod strict;
 
 use std::{
@@ -23,6 +24,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::{
     claims::{CLAIM, RELEASE, Waiters, claim_key, token_text},
     mirror::{EPOCHS, Mirror, Replay},
+    orphans::Orphans,
 };
 use super::{
     CacheStore, Claim, Entry, Lookup, Place, Purge, Purged, Release, Stored, Ticket, Token, Variant,
@@ -64,6 +66,7 @@ struct Inner {
     /// The notes that were seen last.
     notes: Cache<Place, Arc<Note>>,
     waiters: Arc<Waiters>,
+    orphans: Arc<Orphans>,
     is_strict: bool,
     damaged: AtomicU64,
     /// Registered with the handle, which holds it weakly.
@@ -98,13 +101,22 @@ impl RedisCacheStore {
         redis.register(&CLAIM);
         redis.register(&RELEASE);
         let mirror = Arc::new(Mirror::default());
-        let replay = Arc::new(Replay(Arc::clone(&mirror)));
+        let orphans = Arc::new(Orphans::default());
+        let replay = Arc::new(Replay(Arc::clone(&mirror), Arc::clone(&orphans)));
         let step: Weak<dyn RecoveryStep> = Arc::downgrade(&(Arc::clone(&replay) as Arc<dyn RecoveryStep>));
         redis.on_recovery(Stage::Purges, step);
         let notes = Cache::builder().max_capacity(NOTES).build();
         let (waiters, damaged) = (Arc::default(), AtomicU64::new(0));
-        let inner =
-            Arc::new(Inner { redis: redis.clone(), mirror, notes, waiters, is_strict, damaged, _replay: replay });
+        let inner = Arc::new(Inner {
+            redis: redis.clone(),
+            mirror,
+            notes,
+            waiters,
+            orphans,
+            is_strict,
+            damaged,
+            _replay: replay,
+        });
         let heard = [redis.keys().cache_purges(), redis.keys().cache_fills()].map(|channel| redis.subscribe(channel));
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(follow(Arc::downgrade(&inner), heard))),
@@ -288,6 +300,10 @@ impl CacheStore for RedisCacheStore {
         let (index, number) = Index::admit(Index::decode(&ticket.seen), names, entry.variant, random());
         let note = index.encode();
         let [note_key, variant_key] = both_keys(place, self.0.redis.keys(), index.generation, number);
+        let claim_key = claim_key(place, self.0.redis.keys());
+        if let Some(token) = ticket.claim {
+            self.0.orphans.note(&claim_key, token);
+        }
         let call = ScriptCall::new()
             .key(note_key)
             .key(variant_key)
@@ -295,11 +311,14 @@ impl CacheStore for RedisCacheStore {
             .arg(note.to_vec())
             .arg(entry.encode(index.generation).to_vec())
             .int(lasts)
-            .key(claim_key(place, self.0.redis.keys()))
+            .key(claim_key.clone())
             .arg(ticket.claim.map(token_text).unwrap_or_default())
             .arg(self.0.redis.keys().cache_fills());
-        let (inner, place) = (Arc::clone(&self.0), place.clone());
+        let (inner, place, claim) = (Arc::clone(&self.0), place.clone(), ticket.claim);
         self.0.redis.eval(cx, &STORE, call, move |reply| {
+            if let Some(token) = claim {
+                inner.orphans.over(&claim_key, token);
+            }
             if reply.int()? == 0 {
                 return Ok(Stored::Refused);
             }

@@ -12,7 +12,7 @@ use super::Inner;
 use crate::{
     Cx, StoreFuture,
     cache::{Claim, Place, Release, Token, epochs::random},
-    conn::{ScriptCall, guarded_script},
+    conn::{Redis, ScriptCall, guarded_script},
     key::Keyspace,
 };
 
@@ -26,7 +26,7 @@ guarded_script! {
 }
 
 /// How long a claim lasts: the instance that holds it can be lost.
-const LASTS: Duration = Duration::from_secs(5);
+pub(super) const LASTS: Duration = Duration::from_secs(5);
 /// How long nobody waits for a place whose response could not be shared.
 const ALONE: Duration = Duration::from_secs(10);
 /// Who waits looks again after so long, and up to as long again, because a message can be lost.
@@ -47,10 +47,13 @@ pub(super) fn claim(inner: &Arc<Inner>, cx: &Cx, place: &Place, token: Token) ->
         return StoreFuture::ok(Claim::Unshared);
     }
     let key = claim_key(place, inner.redis.keys());
+    // On its way before the question: who asks must not wait for itself.
+    let orphan = inner.orphans.take(&key);
+    let giving = orphan.map(|token| give_back(&inner.redis, cx, &key, token, Release::Gone));
     // Before the question, so that no message is missed.
     let waiter = inner.waiters.join(&key);
     let call = ScriptCall::new().key(key).arg(token_text(token)).arg(LASTS.as_millis().to_string());
-    inner.redis.eval(cx, &CLAIM, call, move |reply| {
+    let claim = inner.redis.eval(cx, &CLAIM, call, move |reply| {
         Ok(match reply.int()? {
             1 => Claim::Granted,
             2 => Claim::Alone,
@@ -59,20 +62,41 @@ pub(super) fn claim(inner: &Arc<Inner>, cx: &Cx, place: &Place, token: Token) ->
                 Ok(())
             })),
         })
-    })
+    });
+    match giving {
+        None => claim,
+        Some(giving) => StoreFuture::submit(async move {
+            // Whether or not it was still held.
+            let _ = giving.await;
+            claim.await
+        }),
+    }
 }
 
 pub(super) fn release(inner: &Arc<Inner>, place: &Place, token: Token, how: Release) -> StoreFuture<()> {
+    let key = claim_key(place, inner.redis.keys());
+    inner.orphans.note(&key, token);
+    let given = give_back(&inner.redis, &Cx::new(), &key, token, how);
+    let inner = Arc::clone(inner);
+    StoreFuture::boxed(async move {
+        given.await?;
+        inner.orphans.over(&key, token);
+        Ok(())
+    })
+}
+
+/// Gives back the claim at `key`, if it is held by this token.
+pub(super) fn give_back(redis: &Redis, cx: &Cx, key: &str, token: Token, how: Release) -> StoreFuture<()> {
     let lasts = match how {
         Release::Gone => 0,
         Release::Alone => ALONE.as_millis(),
     };
     let call = ScriptCall::new()
-        .key(claim_key(place, inner.redis.keys()))
+        .key(key.to_owned())
         .arg(token_text(token))
-        .arg(inner.redis.keys().cache_fills())
+        .arg(redis.keys().cache_fills())
         .arg(lasts.to_string());
-    inner.redis.eval(&Cx::new(), &RELEASE, call, |reply| {
+    redis.eval(cx, &RELEASE, call, |reply| {
         drop(reply);
         Ok(())
     })

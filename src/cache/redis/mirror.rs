@@ -8,6 +8,7 @@ use std::{
 use super::{
     journal::{Batch, Journal},
     note_key,
+    orphans::Orphans,
 };
 use crate::{
     Cx, Error, Result, StoreFuture,
@@ -171,17 +172,19 @@ fn number(reply: Reply) -> Result<u64> {
     number.ok_or_else(|| Error::corrupt("the record of purges holds something else than numbers"))
 }
 
-/// Replays the purges of an outage before anybody looks anything up.
-pub(crate) struct Replay(pub(crate) Arc<Mirror>);
+/// Replays the purges of an outage before anybody looks anything up, and gives back what nobody fills any more.
+pub(super) struct Replay(pub(super) Arc<Mirror>, pub(super) Arc<Orphans>);
 
 impl RecoveryStep for Replay {
     fn run(&self, recovery: Recovery) -> StoreFuture<()> {
-        let mirror = Arc::clone(&self.0);
+        let (mirror, orphans) = (Arc::clone(&self.0), Arc::clone(&self.1));
         StoreFuture::boxed(async move {
             let waiting = mirror.read().journal.batch(Duration::ZERO, Instant::now());
             // Once in any case: the record can be another one now.
             mirror.learn(&recovery.redis, &[], false).await?;
-            mirror.send(&recovery.redis, waiting).await
+            mirror.send(&recovery.redis, waiting).await?;
+            orphans.give_back(&recovery.redis).await;
+            Ok(())
         })
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use towerkeep::{Keep, cache::CacheLayer};
 
 use super::*;
-use crate::support::Monitor;
+use crate::support::{FaultProxy, Mode, Monitor};
 
 const CLAIM: &str = ":l";
 
@@ -179,6 +179,47 @@ async fn a_claim_of_a_lost_instance_delays_by_two_seconds_at_most() {
         })
         .await;
     }
+}
+
+/// An instance behind a proxy with a claim that its store was not told to take back, and another one.
+async fn orphaned(server: &RedisServer, broken: Mode) -> (FaultProxy, [Keep; 2], Handler) {
+    let (handler, proxy) = (Handler::new(false), FaultProxy::start(server.address()).await);
+    let keep = |url: &str| Keep::builder().redis(url).deadline(Duration::from_millis(60)).instances(2).build();
+    let keeps = [keep(&proxy.url()).expect("valid"), keep(&server.url()).expect("valid")];
+    for keep in &keeps {
+        assert!(keep.ready(seconds(10)).await);
+    }
+    let first = spawn(&keeps[0], &handler);
+    eventually("it asks its handler", async || handler.calls() == 1).await;
+    assert_eq!(claims(server).await.len(), 1);
+    proxy.set(broken);
+    handler.gate.add_permits(9);
+    assert_eq!(first.await.expect("no panic"), "call 1");
+    assert_eq!(claims(server).await.len(), 1, "nobody could give it back");
+    (proxy, keeps, handler)
+}
+
+#[tokio::test]
+async fn what_an_outage_kept_from_being_given_back_is_before_redis_is_used_again() {
+    let server = RedisServer::start();
+    let (proxy, keeps, _) = orphaned(&server, Mode::Reset).await;
+    assert_eq!(keeps[0].status(), towerkeep::Status::Down);
+    proxy.set(Mode::Pass);
+    eventually("redis is used", async || keeps[0].status() == towerkeep::Status::Up).await;
+    assert_eq!(claims(&server).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn who_could_not_give_it_back_does_not_wait_for_itself() {
+    let server = RedisServer::start();
+    let (proxy, keeps, handler) = orphaned(&server, Mode::Hold).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    proxy.set(Mode::Pass);
+    eventually("redis is used", async || keeps[0].status() == towerkeep::Status::Up).await;
+    let began = Instant::now();
+    assert_eq!(ask(keeps[0].clone(), handler, "/".into()).await, "call 2");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    eventually("both claims are given back", async || claims(&server).await.is_empty()).await;
 }
 
 #[tokio::test]
