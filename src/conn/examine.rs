@@ -29,8 +29,11 @@ impl Examined {
 
 impl Redis {
     /// Connects anew, because the connection in use knows nothing of a password that was changed, and tries a write and a
-    /// read. Takes half a second at most, whatever the server does; neither breaker nor requests hear of it.
+    /// read. Takes half a second at most, whatever the server does, and waits a second more where it was asked for a moment ago;
+    /// neither breaker nor requests hear of it.
     pub(crate) async fn examine(&self) -> Examined {
+        self.shared.health.come().await;
+        crate::telemetry::count("towerkeep_redis_connects_total", [("by", "health")]);
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let connecting = self.shared.client.get_multiplexed_async_connection_with_config(&config);
         match timeout(PATIENCE, connecting).await {

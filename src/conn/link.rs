@@ -17,7 +17,9 @@ use bb8_redis::RedisConnectionManager;
 use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::time::Instant;
 
-use super::{Command, RedisConfig, Reply, Script, ScriptCall, alarm::Alarm, fault::Fault, supervisor::Shared};
+use super::{
+    Command, RedisConfig, Reply, Script, ScriptCall, alarm::Alarm, fault::Fault, pace::Turn, supervisor::Shared,
+};
 use crate::{Cx, Error, Result, clock::Timestamp};
 
 /// Operations under way on one connection; one more is refused, never queued.
@@ -67,6 +69,8 @@ pub(super) struct LinkManager {
     pub(super) generation: Arc<AtomicU64>,
     /// Whether operations pass the breaker; nobody but the supervisor connects while they do not.
     pub(super) passes: Arc<AtomicBool>,
+    /// When the pool may connect.
+    turn: Arc<Turn>,
 }
 
 impl LinkManager {
@@ -75,7 +79,7 @@ impl LinkManager {
         let inner = RedisConnectionManager::new(config.info.clone()).map_err(unsupported)?;
         let client = Client::open(config.info.clone()).map_err(unsupported)?;
         let alarm = Arc::new(Alarm::new());
-        Ok(Self { inner, client, alarm, generation: Arc::default(), passes: Arc::default() })
+        Ok(Self { inner, client, alarm, generation: Arc::default(), passes: Arc::default(), turn: Arc::default() })
     }
 
     /// The supervisor's way past the breaker. The new connection is of a new generation, and has no timeouts of its own:
@@ -102,9 +106,12 @@ impl ManageConnection for LinkManager {
     type Error = RedisError;
 
     async fn connect(&self) -> RedisResult<Arc<Link>> {
+        self.turn.free().await;
         if !self.passes.load(Relaxed) {
             return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
         }
+        self.turn.come().await;
+        crate::telemetry::count("towerkeep_redis_connects_total", [("by", "pool")]);
         let mut mux = self.inner.connect().await?;
         mux.set_response_timeout(BULK_TIMEOUT);
         Ok(Arc::new(self.link(mux, self.generation.load(Acquire))))

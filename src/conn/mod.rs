@@ -10,6 +10,7 @@ mod fault;
 mod gate;
 mod handle;
 mod link;
+mod pace;
 mod probe;
 mod script;
 mod subscriber;

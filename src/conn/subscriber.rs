@@ -14,14 +14,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::supervisor::Shared;
+use super::{pace::Turn, supervisor::Shared};
 
 /// How often the connection is pinged; one that is silent for another such time is replaced.
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// How long connecting and subscribing may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The wait before another try.
-const BACKOFF: Duration = Duration::from_millis(100);
 /// Messages kept for a listener that is slow; then it is told of a gap.
 const QUEUE: usize = 1_024;
 
@@ -53,6 +51,7 @@ impl Notices {
 pub(super) struct Subscriber {
     channels: Mutex<HashMap<String, broadcast::Sender<Notice>>>,
     changed: Arc<Notify>,
+    turn: Arc<Turn>,
 }
 
 impl Subscriber {
@@ -96,16 +95,18 @@ pub(super) async fn run(shared: Weak<Shared>) {
             changed.notified().await;
             continue;
         }
-        let connecting = strong.client.clone();
+        let (connecting, turn) = (strong.client.clone(), Arc::clone(&strong.subscriber.turn));
         drop(strong);
-        // While the breaker is open the supervisor alone connects.
+        // While the breaker is open the supervisor alone connects; it may open while this waits for its turn.
+        turn.free().await;
         if status.wait_for(|status| *status != crate::Status::Down).await.is_err() {
             return;
         }
+        turn.come().await;
+        crate::telemetry::count("towerkeep_redis_connects_total", [("by", "listener")]);
         if let Ok(Ok(connection)) = timeout(PATIENCE, connecting.get_async_pubsub()).await {
             listen(&shared, connection, &changed).await;
         }
-        tokio::time::sleep(BACKOFF).await;
     }
 }
 

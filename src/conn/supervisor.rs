@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use tokio::{
     sync::Notify,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -21,15 +21,13 @@ use super::{
     fault::Fault,
     gate::{Gate, Transition},
     link::{Link, LinkManager},
+    pace::{Pace, Turn},
     probe,
     subscriber::Subscriber,
     time::ServerTime,
 };
 use crate::{Error, Result, Status};
 
-/// The first wait between failed tries; doubled up to the last.
-const FIRST_BACKOFF: Duration = Duration::from_millis(20);
-const LAST_BACKOFF: Duration = Duration::from_millis(250);
 /// How often a connection in use is probed.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often writes are tried while Redis refuses them.
@@ -40,8 +38,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const STEP_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a recovery step may fail, while Redis answers, before the recovery goes on without it.
 const STEP_TRIES: u32 = 3;
-/// How long waiting for a pooled connection may take; the operation's own deadline is shorter.
-const POOL_PATIENCE: Duration = Duration::from_secs(1);
+/// How long waiting for a pooled connection, and for its turn to be made, may take; the operation's own deadline is shorter.
+const POOL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A recovery step, and whether it has run since it was handed over.
 struct Step {
@@ -69,6 +67,8 @@ pub(super) struct Shared {
     pub(super) pool: bb8::Pool<LinkManager>,
     pub(super) instance: String,
     pub(super) manager: LinkManager,
+    /// When a health check may connect.
+    pub(super) health: Turn,
     slot: ArcSwapOption<Link>,
     wake: Arc<Notify>,
     scripts: Mutex<Vec<&'static Script>>,
@@ -103,6 +103,7 @@ impl Shared {
             pool,
             instance: probe::instance_name()?,
             manager,
+            health: Turn::default(),
             slot: ArcSwapOption::empty(),
             wake: Arc::default(),
             scripts: Mutex::default(),
@@ -235,13 +236,13 @@ impl Drop for Shared {
 
 /// Supervises for as long as the handle lives.
 pub(super) async fn run(shared: Weak<Shared>) {
-    let mut backoff = Backoff::default();
+    let mut tries = Tries::new();
     let Some(wake) = shared.upgrade().map(|shared| Arc::clone(&shared.wake)) else { return };
     loop {
         let Some(strong) = shared.upgrade() else { return };
         let pause = match strong.gate.state() {
             State::Forced => Duration::MAX,
-            State::Open | State::Probing => reconnect(&strong, &mut backoff).await,
+            State::Open | State::Probing => reconnect(&strong, &mut tries).await,
             State::WriteDegraded => heartbeat(&strong, WRITE_RETRY).await,
             State::Closed => heartbeat(&strong, HEARTBEAT).await,
         };
@@ -253,19 +254,25 @@ pub(super) async fn run(shared: Weak<Shared>) {
     }
 }
 
-/// Proves a new connection, recovers over it and puts it in use; answers how long to wait before the next try.
-async fn reconnect(shared: &Arc<Shared>, backoff: &mut Backoff) -> Duration {
+/// Proves a new connection, recovers over it and puts it in use; answers how long to wait before the next try. Where it is
+/// too early for one, as when somebody woke the supervisor, nothing is done.
+async fn reconnect(shared: &Arc<Shared>, tries: &mut Tries) -> Duration {
+    let early = tries.pace.wait(Instant::now());
+    if !early.is_zero() {
+        return early;
+    }
+    tries.begin();
     match prove(shared).await {
         Ok(link) => {
-            backoff.reset();
+            tries.succeeded();
             publish(shared, Arc::clone(&link));
             eviction::warn(shared, &link, PATIENCE).await;
             Duration::ZERO
         }
         Err(fault) => {
             shared.gate.apply(Event::ProbeBad(fault));
-            backoff.complain(shared, fault);
-            backoff.next()
+            tries.complain(shared, fault);
+            tries.pace.wait(Instant::now())
         }
     }
 }
@@ -362,23 +369,27 @@ async fn heartbeat(shared: &Arc<Shared>, pause: Duration) -> Duration {
     pause
 }
 
-/// Waits between half and the whole of a time that doubles, so that instances do not come all at once.
-#[derive(Default)]
-struct Backoff {
-    wait: Duration,
+/// The tries to connect: when the next may be, and what was said of those that failed.
+struct Tries {
+    pace: Pace,
     complained: bool,
     missed: bool,
 }
 
-impl Backoff {
-    fn reset(&mut self) {
-        *self = Self::default();
+impl Tries {
+    fn new() -> Self {
+        Self { pace: Pace::new(Instant::now()), complained: false, missed: false }
     }
 
-    fn next(&mut self) -> Duration {
-        self.wait = (self.wait * 2).clamp(FIRST_BACKOFF, LAST_BACKOFF);
+    fn begin(&mut self) {
         let random = getrandom::u32().unwrap_or(u32::MAX);
-        self.wait / 2 + self.wait.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+        self.pace.connects(Instant::now(), f64::from(random) / f64::from(u32::MAX));
+        crate::telemetry::count("towerkeep_redis_connects_total", [("by", "supervisor")]);
+    }
+
+    fn succeeded(&mut self) {
+        self.pace.succeeded();
+        (self.complained, self.missed) = (false, false);
     }
 
     /// Said once per outage: a fault that waiting does not mend, as an error; and that there is no Redis yet, because no
@@ -406,7 +417,7 @@ mod tests {
     async fn connected(server: &RedisServer) -> Arc<Shared> {
         let config = RedisConfig::new(&server.url()).expect("valid");
         let shared = Arc::new(Shared::new(config).expect("in a runtime"));
-        reconnect(&shared, &mut Backoff::default()).await;
+        reconnect(&shared, &mut Tries::new()).await;
         assert_eq!(shared.gate.state(), State::Closed);
         shared
     }
@@ -417,7 +428,7 @@ mod tests {
         let shared = connected(&server).await;
         let opened = shared.gate.apply(Event::Force(true));
         shared.gate.apply(Event::Force(false));
-        reconnect(&shared, &mut Backoff::default()).await;
+        reconnect(&shared, &mut Tries::new()).await;
         shared.follow(&opened);
         assert!(shared.link().is_some_and(|link| !link.is_dead()), "passing, and nothing to pass to");
     }

@@ -45,7 +45,7 @@ impl Health {
     /// How Redis is now, or was within the last second.
     ///
     /// Waits for an examination that is under way, or makes one: half a second at most. Dropped meanwhile, it leaves the
-    /// next one to ask anew.
+    /// next one to ask anew, a second after it did.
     pub async fn report(&self) -> HealthReport {
         let mut last = self.0.last.lock().await;
         if let Some((at, report)) = *last

@@ -5,6 +5,7 @@ mod support;
 
 mod app;
 mod churn;
+mod connects;
 mod elsewhere;
 mod eviction;
 mod faults;

@@ -2,10 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -41,9 +38,12 @@ pub enum Mode {
 pub struct FaultProxy {
     address: SocketAddr,
     faults: Faults,
-    accepted: Arc<AtomicUsize>,
+    accepted: Accepted,
     accepting: JoinHandle<()>,
 }
+
+/// When each connection was accepted.
+type Accepted = Arc<Mutex<Vec<Instant>>>;
 
 /// The two switches that every connection watches.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ impl FaultProxy {
         let address = listener.local_addr().expect("a bound listener");
         let modes = Arc::new(Mutex::new(vec![watch::Sender::new(Mode::Pass)]));
         let faults = Faults { modes, cuts: watch::Sender::new(0) };
-        let accepted = Arc::new(AtomicUsize::new(0));
+        let accepted = Accepted::default();
         let accepting = tokio::spawn(accept(listener, target, faults.clone(), Arc::clone(&accepted)));
         Self { address, faults, accepted, accepting }
     }
@@ -101,7 +101,12 @@ impl FaultProxy {
 
     /// How many connections were accepted so far, those that were reset at once included.
     pub fn accepted(&self) -> usize {
-        self.accepted.load(SeqCst)
+        self.accepted_at().len()
+    }
+
+    /// When each of them was, in order.
+    pub fn accepted_at(&self) -> Vec<Instant> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -117,12 +122,12 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, faults: Faults, accepted: Arc<AtomicUsize>) {
+async fn accept(listener: TcpListener, target: SocketAddr, faults: Faults, accepted: Accepted) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let mut cuts = faults.cuts.subscribe();
         let mode = faults.latest(watch::Sender::subscribe);
-        accepted.fetch_add(1, SeqCst);
+        accepted.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
         connections.spawn(async move {
             let (mut client, mut server) = (client, None);
             let ended = tokio::select! {
