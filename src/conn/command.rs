@@ -1,7 +1,8 @@
 //! What goes to Redis and what comes back, so that only this folder names the `redis` crate.
 
-use redis::{Cmd, ToRedisArgs, Value};
+use redis::{Arg, Cmd, ToRedisArgs, Value};
 
+use super::ScriptCall;
 use crate::{Error, Result};
 
 /// One command. Whether it writes decides if it is tried while Redis refuses writes.
@@ -9,6 +10,8 @@ pub(crate) struct Command {
     pub(super) cmd: Cmd,
     pub(super) name: &'static str,
     pub(super) writes: bool,
+    /// Whether it is run by a script that refuses to run it late.
+    pub(super) in_time: bool,
 }
 
 /// What most commands need; those that need more grow.
@@ -21,21 +24,37 @@ impl Command {
         Self::new(name, false)
     }
 
-    /// A command that changes something.
+    /// A command that changes something, sooner or later: a server that was stopped runs it when it goes on, long after its
+    /// caller was told that it failed. Where that does harm, see [`in_time`](Self::in_time).
     pub(crate) fn write(name: &'static str) -> Self {
         Self::new(name, true)
+    }
+
+    /// A command that changes something by its deadline or not at all, about the key that is its first argument.
+    #[cfg(any(feature = "boards", feature = "rate-limit", feature = "cache"))]
+    pub(crate) fn in_time(name: &'static str) -> Self {
+        Self { in_time: true, ..Self::new(name, true) }
     }
 
     fn new(name: &'static str, writes: bool) -> Self {
         let mut cmd = Cmd::with_capacity(ARGS, BYTES);
         cmd.arg(name);
-        Self { cmd, name, writes }
+        Self { cmd, name, writes, in_time: false }
     }
 
     /// Appends an argument: text, bytes, an integer, or a slice of them.
     pub(crate) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
         self.cmd.arg(arg);
         self
+    }
+
+    /// The same, as arguments of the script that runs it.
+    pub(super) fn into_call(self) -> ScriptCall {
+        let simple = |arg: Arg<&[u8]>| if let Arg::Simple(bytes) = arg { bytes.to_vec() } else { Vec::new() };
+        let args: Vec<_> = self.cmd.args_iter().map(simple).collect();
+        // Ours are text.
+        let keys = args.get(1).map(|key| String::from_utf8_lossy(key).into_owned()).into_iter().collect();
+        ScriptCall { keys, args, name: Some(self.name) }
     }
 }
 

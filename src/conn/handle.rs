@@ -9,6 +9,7 @@ use std::{
 use super::{
     Command, Notices, RedisConfig, Reply, Script, ScriptCall, alarm,
     link::{Link, Operation},
+    script::VERB,
     subscriber,
     supervisor::{self, Shared},
 };
@@ -64,6 +65,7 @@ impl Redis {
             Error::invalid("Redis needs a Tokio runtime: make the handle inside of #[tokio::main] or Runtime::enter")
         })?;
         let shared = Arc::new(Shared::new(config)?);
+        shared.register(&VERB);
         runtime.spawn(supervisor::run(Arc::downgrade(&shared)));
         runtime.spawn(subscriber::run(Arc::downgrade(&shared)));
         runtime.spawn(alarm::run(Arc::clone(&shared.manager.alarm)));
@@ -137,17 +139,21 @@ impl Redis {
     where
         D: FnOnce(Reply) -> Result<T> + Send + 'static,
     {
+        if command.in_time {
+            return self.run(cx, &VERB, command.into_call(), true, decode);
+        }
         match self.begin(cx, command.writes) {
             Err(error) => StoreFuture::err(error),
             Ok(operation) => StoreFuture::submit(async move { decode(operation.one(command).await?) }),
         }
     }
 
-    /// Sends several commands now, in one trip; each reply keeps its own error.
+    /// Sends several commands now, in one trip; each reply keeps its own error. None of them is one that must be in time.
     pub(crate) fn pipeline<T, D>(&self, cx: &Cx, commands: Vec<Command>, decode: D) -> StoreFuture<T>
     where
         D: FnOnce(Vec<Result<Reply>>) -> Result<T> + Send + 'static,
     {
+        debug_assert!(commands.iter().all(|command| !command.in_time), "a pipeline may run late");
         let writes = commands.iter().any(|command| command.writes);
         match self.begin(cx, writes) {
             Err(error) => StoreFuture::err(error),

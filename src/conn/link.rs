@@ -200,7 +200,7 @@ impl Operation {
             if fault == Fault::Other {
                 crate::telemetry::warn_once!(script = script.name, "a script failed in redis");
             }
-            fault.into_error(script.name)
+            fault.into_error(call.name.unwrap_or(script.name))
         })
     }
 

@@ -3,6 +3,9 @@
 use std::sync::OnceLock;
 
 /// What every script begins with; it sets `now` and refuses to run late.
+const GUARD: &str = include_str!("guard.lua");
+
+/// A script behind the guard.
 macro_rules! guarded_script {
     ($(#[$meta:meta])* $vis:vis static $name:ident = $label:literal, $file:literal) => {
         $(#[$meta])*
@@ -20,7 +23,9 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// Does not compile without the guard: a script that runs late does what nobody waits for any more.
     pub(crate) const fn new(name: &'static str, source: &'static str) -> Self {
+        assert!(begins_with(source.as_bytes(), GUARD.as_bytes()), "a script begins with guard.lua");
         Self { name, source, digest: OnceLock::new() }
     }
 
@@ -34,11 +39,26 @@ impl Script {
     }
 }
 
+const fn begins_with(text: &[u8], start: &[u8]) -> bool {
+    let mut n = 0;
+    while n < start.len() && n < text.len() && text[n] == start[n] {
+        n += 1;
+    }
+    n == start.len()
+}
+
+guarded_script! {
+    /// One command that must not run late.
+    pub(super) static VERB = "verb", "verb.lua"
+}
+
 /// The keys and arguments of one call; the guard's two arguments are appended by the handle.
 #[derive(Default)]
 pub(crate) struct ScriptCall {
     pub(super) keys: Vec<String>,
     pub(super) args: Vec<Vec<u8>>,
+    /// What an error names, where it is not the script.
+    pub(super) name: Option<&'static str>,
 }
 
 impl ScriptCall {
@@ -66,5 +86,16 @@ impl ScriptCall {
         self.keys.append(&mut other.keys);
         self.args.append(&mut other.args);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "a script begins with guard.lua")]
+    fn a_script_without_the_guard_is_none() {
+        let _ = Script::new("late", "return redis.call('SET', KEYS[1], ARGV[1])");
     }
 }

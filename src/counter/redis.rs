@@ -141,7 +141,7 @@ impl CounterStore for RedisCounterStore {
     }
 
     fn reset(&self, cx: &Cx, counter: &Counter) -> StoreFuture<()> {
-        self.redis.call(cx, Command::write("UNLINK").arg(self.key(counter)), |reply| reply.int().map(drop))
+        self.redis.call(cx, Command::in_time("UNLINK").arg(self.key(counter)), |reply| reply.int().map(drop))
     }
 
     fn apply(&self, cx: &Cx, flush: &Flush) -> StoreFuture<usize> {

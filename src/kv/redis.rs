@@ -11,7 +11,8 @@ use crate::{
     conn::{Command, Redis, Reply},
 };
 
-/// Keeps values in Redis, one string each under `tk:kv:{key}`; one command a verb.
+/// Keeps values in Redis, one string each under `tk:kv:{key}`; one command a verb. Those that write run by their deadline or not
+/// at all, in a script: what a caller was told to have failed overwrites nothing later.
 ///
 /// | verb | command |
 /// |---|---|
@@ -34,7 +35,7 @@ impl RedisKvStore {
 
     fn set(&self, key: &str, value: &[u8], ttl: Duration) -> Command {
         let millis = micros(ttl).div_ceil(1_000);
-        Command::write("SET").arg(self.redis.keys().kv(key)).arg(value).arg("PX").arg(millis)
+        Command::in_time("SET").arg(self.redis.keys().kv(key)).arg(value).arg("PX").arg(millis)
     }
 }
 
@@ -53,7 +54,7 @@ impl KvStore for RedisKvStore {
     }
 
     fn delete(&self, cx: &Cx, key: &str) -> StoreFuture<bool> {
-        let unlink = Command::write("UNLINK").arg(self.redis.keys().kv(key));
+        let unlink = Command::in_time("UNLINK").arg(self.redis.keys().kv(key));
         self.redis.call(cx, unlink, |reply: Reply| Ok(reply.int()? > 0))
     }
 }

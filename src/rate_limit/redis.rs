@@ -112,7 +112,7 @@ impl RateStore for RedisRateStore {
         self.denied.forget(key);
         let keys: Vec<_> = policies.iter().map(|policy| self.redis.keys().rate_limit(key, policy.name())).collect();
         let (denied, client) = (self.denied.clone(), key.clone());
-        self.redis.call(cx, Command::write("UNLINK").arg(keys), move |_| {
+        self.redis.call(cx, Command::in_time("UNLINK").arg(keys), move |_| {
             denied.forget(&client);
             Ok(())
         })

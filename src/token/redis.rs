@@ -17,7 +17,7 @@ use crate::{
 /// |---|---|
 /// | keep | `SET .. PX` |
 /// | peek | `GET` |
-/// | take | `GETDEL` |
+/// | take | `GETDEL`, in a script that refuses to run late: a token is not spent on a caller who has gone |
 /// | revoke | `UNLINK` |
 #[derive(Clone)]
 pub struct RedisTokenStore {
@@ -50,7 +50,7 @@ impl TokenStore for RedisTokenStore {
     }
 
     fn take(&self, cx: &Cx, purpose: &str, digest: &TokenDigest) -> StoreFuture<Option<Bytes>> {
-        self.redis.call(cx, self.about(Command::write("GETDEL"), purpose, digest), bytes)
+        self.redis.call(cx, self.about(Command::in_time("GETDEL"), purpose, digest), bytes)
     }
 
     fn revoke(&self, cx: &Cx, purpose: &str, digest: &TokenDigest) -> StoreFuture<bool> {

@@ -64,6 +64,11 @@ fn nothing_unwraps_outside_of_tests() {
 }
 
 #[test]
+fn what_may_run_late_is_told_why() {
+    none(&rules::late(&files(&root().join("src"), "rs")));
+}
+
+#[test]
 fn scripts_tell_keys_arguments_reply_and_cost() {
     let scripts = files(&root().join("src"), "lua");
     assert!(!scripts.is_empty(), "no scripts found");
@@ -234,6 +239,15 @@ mod checker {
             &["KEYS", "ARGV", "Reply", "Cost"],
         );
         finds(&rules::script("cache/claim.lua", &whole.replace("Cost", "Price")), &["src/cache/claim.lua"]);
+    }
+
+    #[test]
+    fn a_plain_write_that_is_not_listed_is_found() {
+        let source = |text: &str| ("kv/redis.rs".to_owned(), text.to_owned());
+        let broken = rules::late(&[source("Command::write(\"SET\").arg(key)")]);
+        assert!(broken[0].starts_with("src/kv/redis.rs: SET may run"), "{broken:?}");
+        let broken = rules::late(&[source("Command::in_time(\"SET\").arg(key)")]);
+        assert!(broken.iter().all(|line| line.starts_with("LATE names")), "{broken:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod cache;
 mod counter;
 mod harness;
 mod kv;
+mod late;
 mod leaderboard;
 mod rate_limit;
 mod session;

@@ -54,7 +54,7 @@ pub(super) fn store(
 ) -> StoreFuture<Stored> {
     let frame = entry.encode(0);
     let key = place.key(inner.redis.keys());
-    let command = Command::write("SET").arg(key).arg(&frame[..]).arg("PX").arg(lasts.to_string());
+    let command = Command::in_time("SET").arg(key).arg(&frame[..]).arg("PX").arg(lasts.to_string());
     let storing = inner.redis.call(cx, command, |reply| {
         drop(reply);
         Ok(Stored::Kept)
