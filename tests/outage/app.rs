@@ -5,12 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::Path,
+    extract::{Path, State},
     routing::{get, post},
 };
 use http::{HeaderMap, Request, StatusCode, header};
 use tower::{ServiceBuilder, ServiceExt};
-use towerkeep::{PeerAddr, prelude::*, rate_limit::LimitOutage, session::SessionConfig};
+use towerkeep::{PeerAddr, counter::Counter, prelude::*, rate_limit::LimitOutage, session::SessionConfig};
 
 const GENERAL: Policy = Policy::sliding_window("general", 100, minutes(1));
 const FIVE: Policy = Policy::sliding_window("five", 5, minutes(1));
@@ -29,6 +29,7 @@ pub(crate) fn app(keep: &Keep) -> Router {
     let count = async |session: Session| session.update("n", |n: &mut u64| *n += 1).await.map(|n| n.to_string());
     let counted = async |session: Session| session.get::<u64>("n").await.map(|n| n.unwrap_or_default().to_string());
     let purge = async |cache: ResponseCache| cache.purge_tags(["clock"]).await.as_str();
+    let add = async |State(keep): State<Keep>, Path(by): Path<i64>| keep.counters().add(&Counter::of("adds", by), by);
     Router::new()
         .route("/login/{user}", post(login))
         .route("/logout", post(logout))
@@ -39,6 +40,7 @@ pub(crate) fn app(keep: &Keep) -> Router {
         .route("/clock", get(clock).layer(cache.public("clock").ttl(minutes(5)).tags(["clock"])))
         .route("/page/{n}", get(async |Path(n): Path<u64>| page(n)).layer(cache.public("page").ttl(minutes(5))))
         .route("/purge", post(purge))
+        .route("/add/{by}", post(add))
         .route("/limited", get(async || "ok").layer(limits.layer(GENERAL)))
         .route("/five", get(async || "ok").layer(limits.layer(FIVE)))
         .route("/plenty", get(async || "ok").layer(limits.layer(PLENTY)))

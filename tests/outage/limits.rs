@@ -33,13 +33,7 @@ async fn three_instances_share_what_is_left() {
         keeps.push(keep(&server.url()).await);
     }
     let routers: Vec<_> = keeps.iter().map(app).collect();
-    let mut connection = server.client().await;
-    eventually("all three have beaten", async || {
-        let beats: u64 = redis::cmd("ZCARD").arg("tk:instances").query_async(&mut connection).await.expect("up");
-        beats == 3
-    })
-    .await;
-    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await; // each has counted the others' beats
+    all_have_beaten(&server, 3).await;
     let exhausted = Client::new(&routers[0], 8);
     for router in routers.iter().cycle().take(6) {
         exhausted.at(router).get("/five").await;
@@ -56,6 +50,17 @@ async fn three_instances_share_what_is_left() {
     assert_eq!(admitted[0], 6, "two of five at each");
     // It had used 5 in all; each instance has seen the 1 or 2 that it served itself.
     assert!(admitted[1] <= 1, "{} anew for a client that had used up its limit", admitted[1]);
+}
+
+/// So many instances use the server, and each has counted the others' beats.
+pub(crate) async fn all_have_beaten(server: &RedisServer, instances: u64) {
+    let mut connection = server.client().await;
+    eventually("all have beaten", async || {
+        let beats: u64 = redis::cmd("ZCARD").arg("tk:instances").query_async(&mut connection).await.expect("up");
+        beats == instances
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
 }
 
 /// The script is sent again where the server has lost it; nothing is charged twice, nothing fails.

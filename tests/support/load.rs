@@ -29,7 +29,7 @@ pub struct Sample<T> {
     pub outcome: T,
 }
 
-/// All requests of a load, in the order they were due.
+/// All requests of a load, in the order they were due; of two, one after the other.
 #[derive(Debug)]
 pub struct Report<T> {
     samples: Vec<Sample<T>>,
@@ -77,6 +77,12 @@ impl Load {
 }
 
 impl<T> Report<T> {
+    /// The requests of two loads.
+    pub fn and(mut self, other: Self) -> Self {
+        self.samples.extend(other.samples);
+        self
+    }
+
     pub fn samples(&self) -> &[Sample<T>] {
         &self.samples
     }

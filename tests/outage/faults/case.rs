@@ -21,7 +21,7 @@ const RATE: u32 = 500;
 /// A request may wait 50 ms for Redis; the rest is this machine's, which runs load, servers and other tests beside it.
 const WORST: Duration = Duration::from_millis(200);
 /// The limit of `/five`.
-const LIMIT: usize = 5;
+pub(crate) const LIMIT: usize = 5;
 /// How long the load runs before the fault.
 const CALM: Duration = Duration::from_millis(400);
 
@@ -117,30 +117,14 @@ impl Case {
         tokio::time::sleep(CALM).await;
         fault(self).await;
         let report = running.await.expect("the load ends");
-        let figures = self.figures(&report);
+        let figures = Figures::of(&report, &self.watch);
         figures.print(self.name);
         self.judge(&report, &figures).await;
         figures
     }
 
-    fn figures(&self, report: &Report<Judged>) -> Figures {
-        let samples = report.samples();
-        Figures {
-            requests: samples.len(),
-            failures: samples.iter().filter(|sample| sample.outcome.is_err()).count(),
-            worst: samples.iter().map(|sample| sample.latency.saturating_sub(sample.lag)).max().expect("some"),
-            to_open: self.watch.to_open(),
-            to_recover: self.watch.to_recover(),
-            openings: self.watch.times(Status::Down),
-        }
-    }
-
     async fn judge(&self, report: &Report<Judged>, figures: &Figures) {
-        let name = self.name;
-        let wrong: Vec<_> = report.samples().iter().filter_map(|sample| sample.outcome.as_ref().err()).collect();
-        assert!(wrong.is_empty(), "{name}: {} wrong, first: {:?}", wrong.len(), &wrong[..wrong.len().min(3)]);
-        assert!(figures.worst < WORST, "{name}: somebody waited {:?}", figures.worst);
-        let seen: Vec<_> = report.samples().iter().filter_map(|sample| sample.outcome.clone().ok()).collect();
+        let seen = judge_answers(self.name, report, figures);
         self.judge_limits(&seen);
         self.judge_sessions(&seen).await;
     }
@@ -158,10 +142,7 @@ impl Case {
 
     /// Who is out stays out, and what was counted is counted: on an instance that knows nothing of its own, too.
     async fn judge_sessions(&self, seen: &[Seen]) {
-        let fresh =
-            Keep::builder().redis(&self.url).deadline(Duration::from_millis(500)).budget(Duration::from_secs(1));
-        let fresh = fresh.build().expect("a valid url");
-        assert!(fresh.ready(Duration::from_secs(10)).await, "{}: redis is up", self.name);
+        let fresh = fresh(&self.url).await;
         for (user, client) in self.mix.users.iter().enumerate() {
             let counted = 1 + seen.iter().filter(|seen| **seen == Seen::Counted { user }).count();
             let answer = client.at(&app(&self.keep)).post("/count").await;
@@ -181,4 +162,20 @@ impl Case {
             }
         }
     }
+}
+
+/// All answers are right, and nobody waited; what is remembered of them.
+pub(super) fn judge_answers(name: &str, report: &Report<Judged>, figures: &Figures) -> Vec<Seen> {
+    let wrong: Vec<_> = report.samples().iter().filter_map(|sample| sample.outcome.as_ref().err()).collect();
+    assert!(wrong.is_empty(), "{name}: {} wrong, first: {:?}", wrong.len(), &wrong[..wrong.len().min(3)]);
+    assert!(figures.worst < WORST, "{name}: somebody waited {:?}", figures.worst);
+    report.samples().iter().filter_map(|sample| sample.outcome.clone().ok()).collect()
+}
+
+/// An instance that has just started, knows nothing of its own, and has patience with this machine.
+pub(crate) async fn fresh(url: &str) -> Keep {
+    let keep = Keep::builder().redis(url).deadline(Duration::from_millis(500)).budget(Duration::from_secs(1));
+    let keep = keep.build().expect("a valid url");
+    assert!(keep.ready(Duration::from_secs(10)).await, "redis at {url} was not reached");
+    keep
 }

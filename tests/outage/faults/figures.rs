@@ -8,6 +8,9 @@ use std::{
 use tokio::task::JoinHandle;
 use towerkeep::{Keep, Status};
 
+use super::mix::Judged;
+use crate::support::load::Report;
+
 /// The figures of one case.
 #[derive(Debug)]
 pub(super) struct Figures {
@@ -24,6 +27,18 @@ pub(super) struct Figures {
 }
 
 impl Figures {
+    pub(super) fn of(report: &Report<Judged>, watch: &Watch) -> Self {
+        let samples = report.samples();
+        Self {
+            requests: samples.len(),
+            failures: samples.iter().filter(|sample| sample.outcome.is_err()).count(),
+            worst: samples.iter().map(|sample| sample.latency.saturating_sub(sample.lag)).max().expect("some"),
+            to_open: watch.to_open(),
+            to_recover: watch.to_recover(),
+            openings: watch.times(Status::Down),
+        }
+    }
+
     #[track_caller]
     pub(super) fn noticed_within(&self, millis: u64) {
         assert!(self.to_open.is_some_and(|time| time < Duration::from_millis(millis)), "{self:?}");
@@ -107,7 +122,8 @@ impl Watch {
         Some(back.0 - ended)
     }
 
-    fn changes(&self) -> Vec<(Instant, Status)> {
+    /// What it became, and when.
+    pub(super) fn changes(&self) -> Vec<(Instant, Status)> {
         self.changes.lock().expect("no panic while held").clone()
     }
 }

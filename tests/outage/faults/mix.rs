@@ -36,11 +36,12 @@ impl Mix {
     /// The request of this number: all kinds in turn, and now and then somebody who has logged out.
     pub(super) async fn send(self: Arc<Self>, number: u64) -> Judged {
         if number % 25 == 24 {
-            return self.knock().await;
+            return self.knock(number / 25).await;
         }
-        let user = usize::try_from(number).expect("small") % USERS;
+        let users = self.users.len();
+        let user = usize::try_from(number).expect("small") % users;
         let mut client = self.users[user].clone();
-        match number / USERS as u64 % 8 {
+        match number / users as u64 % 8 {
             0 | 4 => right("/me", &client.get("/me").await, &user.to_string()),
             1 => right("/maybe", &client.get("/maybe").await, &user.to_string()),
             2 | 6 => {
@@ -52,20 +53,22 @@ impl Mix {
         }
     }
 
-    /// Nobody who has logged out is served.
-    async fn knock(&self) -> Judged {
-        let ended = self.ended.lock().expect("no panic while held").clone();
-        for mut client in ended {
-            let answer = client.get("/me").await;
-            if answer.status != StatusCode::UNAUTHORIZED {
-                return Err(format!("alive after a logout: {} {}", answer.status, answer.body));
-            }
+    /// Nobody who has logged out is served: they come in turn.
+    pub(super) async fn knock(&self, turn: u64) -> Judged {
+        let stolen = {
+            let ended = self.ended.lock().expect("no panic while held");
+            ended.get(usize::try_from(turn).expect("small") % ended.len().max(1)).cloned()
+        };
+        let Some(mut stolen) = stolen else { return Ok(Seen::Nothing) };
+        let answer = stolen.get("/me").await;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Err(format!("alive after a logout: {} {}", answer.status, answer.body));
         }
         Ok(Seen::Nothing)
     }
 }
 
-fn right(path: &str, answer: &Answer, body: &str) -> Judged {
+pub(super) fn right(path: &str, answer: &Answer, body: &str) -> Judged {
     if answer.status == StatusCode::OK && (body.is_empty() || answer.body == body) {
         return Ok(Seen::Nothing);
     }

@@ -4,11 +4,12 @@
 //! nobody who logged out is served (before the fault, in it, or after it; here or on a new instance), no limit admits more than its
 //! bound, a cached body is the handler's, what was added in a session was added once. Each case prints a line of figures; `./check outages` makes a table of them.
 
-mod case;
+pub(crate) mod case;
 mod figures;
 mod gone;
 mod mix;
 mod network;
+mod partition;
 mod paused;
 mod refusals;
 mod replies;
