@@ -106,6 +106,10 @@ pub(super) async fn run(shared: Weak<Shared>) {
         crate::telemetry::count("towerkeep_redis_connects_total", [("by", "listener")]);
         if let Ok(Ok(connection)) = timeout(PATIENCE, connecting.get_async_pubsub()).await {
             listen(&shared, connection, &changed).await;
+            // What ended this connection may have ended the one in use, which nobody asks now.
+            if let Some(shared) = shared.upgrade() {
+                shared.look();
+            }
         }
     }
 }

@@ -140,6 +140,11 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// Has the connection in use probed now.
+    pub(super) fn look(&self) {
+        self.wake.notify_one();
+    }
+
     pub(super) fn doubt(&self) {
         if !self.is_doubted.swap(true, Relaxed) {
             tracing::warn!(server = %self.config.address(), "redis has lost its data while it was in use; recovering it");

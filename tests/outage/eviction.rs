@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use towerkeep::{Keep, Status};
 use tracing::Level;
 
 use crate::{
@@ -15,10 +16,18 @@ const USERS: usize = 200;
 /// Pages of 20 KB, three times what the server has room for.
 const PAGES: std::ops::Range<u64> = 20_000..21_000;
 
+/// Nothing here is about time.
+async fn patient(url: &str) -> Keep {
+    let keep = Keep::builder().redis(url).deadline(Duration::from_secs(2)).budget(Duration::from_secs(10));
+    let keep = keep.build().expect("a valid url");
+    assert!(keep.ready(Duration::from_secs(10)).await, "redis at {url} was not reached");
+    keep
+}
+
 /// How many users another instance still knows after cached pages have filled the server some times over.
 async fn users_left(policy: &str) -> usize {
     let server = RedisServer::start_with(&["--maxmemory", "7mb", "--maxmemory-policy", policy]);
-    let router = app(&keep(&server.url()).await);
+    let router = app(&patient(&server.url()).await);
     let mut users = Vec::new();
     for user in 0..USERS as u64 {
         users.push(Client::logged_in(&router, user).await);
@@ -28,7 +37,7 @@ async fn users_left(policy: &str) -> usize {
         assert_eq!(reader.get(&format!("/page/{n}")).await.status, StatusCode::OK);
     }
     assert_ne!(server.info("evicted_keys").await, "0", "{policy}: a server that was never full shows nothing");
-    let elsewhere = app(&keep(&server.url()).await);
+    let elsewhere = app(&patient(&server.url()).await);
     let mut left = 0;
     for user in users {
         left += usize::from(user.at(&elsewhere).get("/me").await.status == StatusCode::OK);
@@ -58,7 +67,7 @@ async fn a_policy_that_drops_any_key_is_told_once() {
     assert!(lines.at(Level::WARN).iter().any(|line| line.contains("allkeys-lfu")), "{:?}", lines.at(Level::WARN));
     for _ in 0..2 {
         server.kill();
-        eventually("redis is gone", async || keep.status() == towerkeep::Status::Down).await;
+        eventually("redis is gone", async || keep.status() == Status::Down).await;
         server.launch();
         assert!(keep.ready(Duration::from_secs(10)).await);
     }
@@ -75,6 +84,6 @@ async fn who_may_not_ask_for_the_policy_is_told_nothing() {
     redis::cmd("ACL").arg(&narrow).exec_async(&mut server.client().await).await.expect("set");
     let keep = keep(&server.user_url()).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(keep.status(), towerkeep::Status::Up);
+    assert_eq!(keep.status(), Status::Up);
     assert_eq!((lines.at(Level::WARN), lines.at(Level::ERROR)), (vec![], vec![]));
 }

@@ -1,5 +1,7 @@
 //! What `Redis-Status` says of one request, with Redis and without it.
 
+use std::time::{Duration, Instant};
+
 use http::StatusCode;
 use towerkeep::Status;
 
@@ -81,4 +83,15 @@ async fn clients_are_told_nothing_unless_somebody_asks_for_it() {
         let response = routes.clone().layer(layer).oneshot(request).await.expect("infallible");
         assert_eq!(response.headers().get("redis-status").map(|value| value.to_str().expect("ascii")), told);
     }
+}
+
+#[tokio::test]
+async fn an_instance_that_nobody_asks_notices_at_once_that_redis_is_gone() {
+    let mut server = RedisServer::start();
+    let keep = keep(&server.url()).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.kill();
+    let killed = Instant::now();
+    eventually("the drop is noticed", async || keep.status() == Status::Down).await;
+    assert!(killed.elapsed() < Duration::from_millis(200), "{:?}", killed.elapsed());
 }
