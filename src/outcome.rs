@@ -79,10 +79,12 @@ outcomes! {
     pub enum Reason {
         /// Nothing listens there, or the connection broke, as it does where the server takes no more (`maxclients`).
         Unreachable => "unreachable",
-        /// No answer within half a second.
+        /// No answer within a quarter of a second.
         Slow => "slow",
         /// The password is wrong or missing.
         WrongPassword => "wrong_password",
+        /// The provider of credentials failed.
+        NoCredentials => "no_credentials",
         /// The access rules do not allow the command or the key.
         NoPermission => "no_permission",
         /// The server loads its data, runs somebody's endless script, or has no master.

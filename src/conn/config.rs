@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
 
+use super::credentials::{Credentials, Provider};
 use crate::{Error, Result, key::Keyspace, outcome::Redacted};
 
 /// Where Redis is and how long it may take.
@@ -23,6 +24,7 @@ pub struct RedisConfig {
     pub(super) deadline: Duration,
     pub(super) keys: Keyspace,
     pub(super) instances: Option<u32>,
+    pub(super) provider: Option<Provider>,
 }
 
 /// A command that takes longer has failed.
@@ -90,13 +92,44 @@ impl RedisConfig {
 
     fn of(info: ConnectionInfo) -> Self {
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Self { info, deadline: DEADLINE, keys: Keyspace::default(), instances: None }
+        Self { info, deadline: DEADLINE, keys: Keyspace::default(), instances: None, provider: None }
     }
 
     /// How long one operation may take, at most 20 s. Defaults to 25 ms.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.min(LONGEST_DEADLINE);
+        self
+    }
+
+    /// Who we are, asked anew for each connection, in place of what the URL says; at most half a second is waited for it.
+    ///
+    /// A connection that is there goes on with the credentials it was made with, so a password is changed without an outage:
+    /// let Redis accept the new one beside the old (`ACL SETUSER towerkeep >new`), have the provider say the new one, and
+    /// remove the old one (`<old`) any time later. Where the provider fails nothing is connected, and it is asked again; its error
+    /// is not logged, because it may hold what is secret.
+    ///
+    /// ```no_run
+    /// use towerkeep::conn::{Credentials, RedisConfig};
+    /// let config = RedisConfig::new("redis://redis.internal:6379")?.credentials(async || {
+    ///     let password = std::fs::read_to_string("/run/secrets/redis")?;
+    ///     std::io::Result::Ok(Credentials::new("towerkeep", password.trim_end()))
+    /// });
+    /// # Ok::<(), towerkeep::Error>(())
+    /// ```
+    #[must_use]
+    pub fn credentials<F, Fut, E>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credentials, E>> + Send + 'static,
+    {
+        self.provider = Some(Provider::new(provider));
+        self
+    }
+
+    /// As [`credentials`](Self::credentials), if there is somebody to ask.
+    pub(crate) fn provided_by(mut self, provider: Option<Provider>) -> Self {
+        self.provider = provider.or(self.provider);
         self
     }
 
@@ -136,6 +169,7 @@ impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
             .field("address", &self.address())
+            .field("asks", &self.provider.is_some())
             .field("credentials", &self.info.redis_settings().password().map(|_| Redacted))
             .field("deadline", &self.deadline)
             .field("prefix", &self.keys.prefix())

@@ -35,10 +35,14 @@ impl Redis {
         self.shared.health.come().await;
         crate::telemetry::count("towerkeep_redis_connects_total", [("by", "health")]);
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let connecting = self.shared.client.get_multiplexed_async_connection_with_config(&config);
+        let connecting = async {
+            let client = self.shared.manager.door.client().await.map_err(|_| Reason::NoCredentials)?;
+            let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+            connected.map_err(|error| reason(&error))
+        };
         match timeout(PATIENCE, connecting).await {
             Err(_) => Examined::unconnected(Reason::Slow),
-            Ok(Err(error)) => Examined::unconnected(reason(&error)),
+            Ok(Err(reason)) => Examined::unconnected(reason),
             Ok(Ok(connection)) => self.write_and_read(connection).await,
         }
     }

@@ -15,6 +15,8 @@ pub(crate) enum Fault {
     NotServing,
     /// The server refuses us: a wrong or missing password.
     Auth,
+    /// Who should say our password could not.
+    NoCredentials,
     /// The server refuses writes: out of memory, failed save, read-only replica.
     WritesRefused,
     /// Not the protocol we speak.
@@ -69,6 +71,7 @@ impl Fault {
             Self::Timeout => "timeout",
             Self::NotServing => "not_serving",
             Self::Auth => "auth",
+            Self::NoCredentials => "no_credentials",
             Self::WritesRefused => "writes_refused",
             Self::Protocol => "protocol",
             Self::NoScript => "no_script",
@@ -87,6 +90,7 @@ impl Fault {
             Self::Timeout => "redis did not answer in time",
             Self::NotServing => "redis is not serving now",
             Self::Auth => "redis refused our credentials",
+            Self::NoCredentials => "there are no credentials for redis",
             Self::WritesRefused => "redis refuses writes now",
             Self::Protocol => "redis answered in another protocol",
             Self::NoScript => "redis has lost a script",

@@ -14,11 +14,12 @@ use std::{
 
 use bb8::ManageConnection;
 use bb8_redis::RedisConnectionManager;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::time::Instant;
 
 use super::{
-    Command, RedisConfig, Reply, Script, ScriptCall, alarm::Alarm, fault::Fault, pace::Turn, supervisor::Shared,
+    Command, RedisConfig, Reply, Script, ScriptCall, alarm::Alarm, credentials::Door, fault::Fault, pace::Turn,
+    supervisor::Shared,
 };
 use crate::{Cx, Error, Result, clock::Timestamp};
 
@@ -61,8 +62,7 @@ impl Link {
 /// Makes every connection there is, for bb8's pool and for the supervisor: clones share what they know.
 #[derive(Clone)]
 pub(super) struct LinkManager {
-    inner: RedisConnectionManager,
-    client: Client,
+    pub(super) door: Door,
     /// Wakes all operations when the first of them is due, and when a connection has died.
     pub(super) alarm: Arc<Alarm>,
     /// The latest generation; older connections are broken.
@@ -76,18 +76,19 @@ pub(super) struct LinkManager {
 impl LinkManager {
     pub(super) fn new(config: &RedisConfig) -> Result<Self> {
         let unsupported = |_| Error::invalid("REDIS_URL asks for what this build does not support");
-        let inner = RedisConnectionManager::new(config.info.clone()).map_err(unsupported)?;
-        let client = Client::open(config.info.clone()).map_err(unsupported)?;
+        let door = Door::new(&config.info, config.provider.as_ref()).map_err(unsupported)?;
         let alarm = Arc::new(Alarm::new());
-        Ok(Self { inner, client, alarm, generation: Arc::default(), passes: Arc::default(), turn: Arc::default() })
+        Ok(Self { door, alarm, generation: Arc::default(), passes: Arc::default(), turn: Arc::default() })
     }
 
     /// The supervisor's way past the breaker. The new connection is of a new generation, and has no timeouts of its own:
     /// each would be one more timer for each operation, and the deadlines are ours.
-    pub(super) async fn connect_probe(&self) -> RedisResult<Link> {
+    pub(super) async fn connect_probe(&self) -> Result<Link, Fault> {
         let generation = self.generation.load(Acquire) + 1;
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(MOST_IN_FLIGHT);
-        Ok(self.link(self.client.get_multiplexed_async_connection_with_config(&config).await?, generation))
+        let client = self.door.client().await?;
+        let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+        Ok(self.link(connected.map_err(|error| Fault::of(&error))?, generation))
     }
 
     /// Declares `generation` the current one: all older connections are broken from now on.
@@ -101,6 +102,10 @@ impl LinkManager {
     }
 }
 
+fn refused() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::NotConnected).into()
+}
+
 impl ManageConnection for LinkManager {
     type Connection = Arc<Link>;
     type Error = RedisError;
@@ -108,11 +113,12 @@ impl ManageConnection for LinkManager {
     async fn connect(&self) -> RedisResult<Arc<Link>> {
         self.turn.free().await;
         if !self.passes.load(Relaxed) {
-            return Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into());
+            return Err(refused());
         }
         self.turn.come().await;
         crate::telemetry::count("towerkeep_redis_connects_total", [("by", "pool")]);
-        let mut mux = self.inner.connect().await?;
+        let info = self.door.now().await.map_err(|_| refused())?;
+        let mut mux = RedisConnectionManager::new(info)?.connect().await?;
         mux.set_response_timeout(BULK_TIMEOUT);
         Ok(Arc::new(self.link(mux, self.generation.load(Acquire))))
     }

@@ -4,6 +4,7 @@ mod alarm;
 mod breaker;
 mod command;
 mod config;
+mod credentials;
 mod eviction;
 mod examine;
 mod fault;
@@ -20,9 +21,11 @@ mod tests;
 mod time;
 
 pub use config::RedisConfig;
+pub use credentials::Credentials;
 pub use handle::Redis;
 
 pub(crate) use command::{Command, Reply};
+pub(crate) use credentials::Provider;
 pub(crate) use handle::{Recovery, RecoveryStep, Stage};
 pub(crate) use script::{Script, ScriptCall, guarded_script};
 pub(crate) use subscriber::{Notice, Notices};

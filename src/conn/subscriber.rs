@@ -95,7 +95,7 @@ pub(super) async fn run(shared: Weak<Shared>) {
             changed.notified().await;
             continue;
         }
-        let (connecting, turn) = (strong.client.clone(), Arc::clone(&strong.subscriber.turn));
+        let (door, turn) = (strong.manager.door.clone(), Arc::clone(&strong.subscriber.turn));
         drop(strong);
         // While the breaker is open the supervisor alone connects; it may open while this waits for its turn.
         turn.free().await;
@@ -104,7 +104,8 @@ pub(super) async fn run(shared: Weak<Shared>) {
         }
         turn.come().await;
         crate::telemetry::count("towerkeep_redis_connects_total", [("by", "listener")]);
-        if let Ok(Ok(connection)) = timeout(PATIENCE, connecting.get_async_pubsub()).await {
+        let connecting = async { door.client().await.ok()?.get_async_pubsub().await.ok() };
+        if let Ok(Some(connection)) = timeout(PATIENCE, connecting).await {
             listen(&shared, connection, &changed).await;
             // What ended this connection may have ended the one in use, which nobody asks now.
             if let Some(shared) = shared.upgrade() {

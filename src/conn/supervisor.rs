@@ -63,7 +63,6 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) server_time: ServerTime,
     pub(super) subscriber: Subscriber,
-    pub(super) client: redis::Client,
     pub(super) pool: bb8::Pool<LinkManager>,
     pub(super) instance: String,
     pub(super) manager: LinkManager,
@@ -84,8 +83,6 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: RedisConfig) -> Result<Self> {
-        let client = redis::Client::open(config.info.clone())
-            .map_err(|_| Error::invalid("REDIS_URL asks for what this build does not support"))?;
         let manager = LinkManager::new(&config)?;
         let pool = bb8::Pool::builder()
             .max_size(4)
@@ -99,7 +96,6 @@ impl Shared {
             gate: Gate::new(Arc::clone(&manager.passes)),
             server_time: ServerTime::new(),
             subscriber: Subscriber::default(),
-            client,
             pool,
             instance: probe::instance_name()?,
             manager,
@@ -285,7 +281,7 @@ async fn reconnect(shared: &Arc<Shared>, tries: &mut Tries) -> Duration {
 /// One connection through enough good probes and the whole recovery.
 async fn prove(shared: &Arc<Shared>) -> Result<Arc<Link>, Fault> {
     let connecting = timeout(PATIENCE, shared.manager.connect_probe()).await;
-    let link = Arc::new(connecting.map_err(|_| Fault::Timeout)?.map_err(|error| Fault::of(&error))?);
+    let link = Arc::new(connecting.map_err(|_| Fault::Timeout)??);
     loop {
         // Who is slower than operations may be would be given up again by the next of them.
         let probed = probe::probe(shared, &link, PATIENCE.min(shared.config.deadline)).await?;
@@ -401,7 +397,7 @@ impl Tries {
     /// breaker opened that would have told.
     fn complain(&mut self, shared: &Shared, fault: Fault) {
         let (server, cause) = (shared.config.address(), fault.as_str());
-        let is_fault = matches!(fault, Fault::Auth | Fault::Protocol | Fault::NoPermission);
+        let is_fault = matches!(fault, Fault::Auth | Fault::NoCredentials | Fault::Protocol | Fault::NoPermission);
         if is_fault && !std::mem::replace(&mut self.complained, true) {
             tracing::error!(%server, cause, "redis does not accept us as configured; retrying");
         } else if !is_fault && shared.gate.breaker().is_first() && !std::mem::replace(&mut self.missed, true) {

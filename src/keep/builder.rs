@@ -6,7 +6,7 @@ use crate::action_log::ActionLogConfig;
 #[cfg(feature = "cache")]
 use crate::cache::Hosts;
 #[cfg(feature = "redis")]
-use crate::conn::{Redis, RedisConfig};
+use crate::conn::{Credentials, Provider, Redis, RedisConfig};
 #[cfg(feature = "session")]
 use crate::session::SessionConfig;
 use crate::{
@@ -35,6 +35,8 @@ pub struct KeepBuilder {
     say_mode: bool,
     keys: Result<Keyspace>,
     #[cfg(feature = "redis")]
+    credentials: Option<Provider>,
+    #[cfg(feature = "redis")]
     deadline: Option<Duration>,
     #[cfg(feature = "redis")]
     instances: Option<u32>,
@@ -58,6 +60,8 @@ impl KeepBuilder {
             require_redis: false,
             say_mode: false,
             keys: Ok(Keyspace::default()),
+            #[cfg(feature = "redis")]
+            credentials: None,
             #[cfg(feature = "redis")]
             deadline: None,
             #[cfg(feature = "redis")]
@@ -89,6 +93,28 @@ impl KeepBuilder {
     #[cfg(feature = "redis")]
     pub fn redis(mut self, url: &str) -> Self {
         self.redis = RedisConfig::new(url).map(Some);
+        self
+    }
+
+    /// Who we are to Redis, asked anew for each connection; see [`RedisConfig::credentials`].
+    ///
+    /// ```
+    /// use towerkeep::{Keep, conn::Credentials};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let keep = Keep::builder()
+    ///     .redis("redis://127.0.0.1:6379")
+    ///     .credentials(async || std::env::var("REDIS_TOKEN").map(Credentials::password))
+    ///     .build();
+    /// assert!(keep.is_ok());
+    /// # }
+    /// ```
+    #[cfg(feature = "redis")]
+    pub fn credentials<F, Fut, E>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credentials, E>> + Send + 'static,
+    {
+        self.credentials = Some(Provider::new(provider));
         self
     }
 
@@ -190,7 +216,7 @@ impl KeepBuilder {
     #[cfg(feature = "redis")]
     fn backend(&mut self, keys: Keyspace) -> Result<Backend> {
         let Some(config) = std::mem::replace(&mut self.redis, Ok(None))? else { return self.memory() };
-        let mut config = config.keys(keys);
+        let mut config = config.keys(keys).provided_by(self.credentials.take());
         if let Some(deadline) = self.deadline {
             config = config.deadline(deadline);
         }

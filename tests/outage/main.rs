@@ -15,5 +15,6 @@ mod limits;
 mod logs;
 mod migration;
 mod outcomes;
+mod rotation;
 mod sessions;
 mod told;
