@@ -1,7 +1,7 @@
 //! What the store is told when it is back: first what ended, then what changed, then what it has lost.
 
 use super::{
-    Create, FallbackSessionStore, Record, Save, SessionFallback, SessionStore,
+    Create, FallbackSessionStore, Record, Save, SessionFallback, SessionStore, Stamp,
     delta::Delta,
     local::{Pending, Revocation, Told},
 };
@@ -141,19 +141,18 @@ impl FallbackSessionStore {
         if self.local().is_ended(record.id()) {
             return Ok(());
         }
-        let (stored, is_merged) = match pending {
-            Pending::Over { base, changes } if !data.is_lost() => {
-                let made = Made { base: &base, changes: changes.as_deref() };
-                self.merge_over(store, cx, record, made).await?
+        let (stored, is_merged) = match &pending {
+            Pending::Over { base, changes } => {
+                let made = Made { base, changes: changes.as_deref() };
+                if data.is_lost() {
+                    self.restore_over(store, cx, record, made).await?
+                } else {
+                    self.merge_over(store, cx, record, made).await?
+                }
             }
-            Pending::Born | Pending::Over { .. } => {
+            Pending::Born => {
                 let stored = self.restore(store, cx, record).await?;
-                let is_ours = |stored: &Record| {
-                    stored.stamp() == record.stamp()
-                        && stored.secret.matches(&record.secret)
-                        && stored.data() == record.data()
-                };
-                let is_merged = stored.as_ref().is_some_and(is_ours);
+                let is_merged = stored.as_ref().is_some_and(|stored| is_same(stored, record));
                 (stored, is_merged)
             }
         };
@@ -199,6 +198,32 @@ impl FallbackSessionStore {
         Ok((store.load(cx, record.id()).await?, false))
     }
 
+    /// Writes a state to a store that has lost it. Where another instance was faster, with changes of its own to the same base or
+    /// to a newer one, these are made on top of them.
+    async fn restore_over(
+        &self,
+        store: &dyn SessionStore,
+        cx: &Cx,
+        record: &Record,
+        made: Made<'_>,
+    ) -> Result<(Option<Record>, bool)> {
+        match store.restore(cx, record, self.0.config.max_per_user).await? {
+            Create::Created => return Ok((Some(record.clone()), true)),
+            Create::Revoked => return Ok((None, false)),
+            Create::Exists => {}
+        }
+        let Some(stored) = store.load(cx, record.id()).await? else { return Ok((None, false)) };
+        if is_same(&stored, record) {
+            return Ok((Some(stored), true));
+        }
+        if stored.stamp() >= made.base.stamp() {
+            return self.merge_over(store, cx, record, made).await;
+        }
+        let stored = self.replace(store, cx, record, stored.stamp()).await?;
+        let is_merged = stored.as_ref().is_some_and(|stored| is_same(stored, record));
+        Ok((stored, is_merged))
+    }
+
     async fn write_back(&self, store: &dyn SessionStore, cx: &Cx, now: Timestamp) -> Result<()> {
         let survivors = self.local().survivors(now);
         for record in &survivors {
@@ -227,7 +252,18 @@ impl FallbackSessionStore {
         if stored.stamp() >= record.stamp() {
             return Ok(Some(stored));
         }
-        Ok(match store.save(cx, record, stored.stamp(), None).await? {
+        self.replace(store, cx, record, stored.stamp()).await
+    }
+
+    /// What is stored then.
+    async fn replace(
+        &self,
+        store: &dyn SessionStore,
+        cx: &Cx,
+        record: &Record,
+        older: Stamp,
+    ) -> Result<Option<Record>> {
+        Ok(match store.save(cx, record, older, None).await? {
             Save::Saved => Some(record.clone()),
             Save::Conflict(newer) => Some(*newer),
             Save::Gone => None,
@@ -257,6 +293,11 @@ impl FallbackSessionStore {
             tracing::debug!(%error, "the session store is still away");
         }
     }
+}
+
+/// Whether what is stored is this state.
+fn is_same(stored: &Record, record: &Record) -> bool {
+    stored.stamp() == record.stamp() && stored.secret.matches(&record.secret) && stored.data() == record.data()
 }
 
 /// Whether what is not there was lost; where that cannot be told, it was not.

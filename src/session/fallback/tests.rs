@@ -236,6 +236,33 @@ async fn updates_of_an_outage_are_added_to_those_of_other_instances() {
     assert_eq!(count_in(&memory, record.id()).await, Some(4));
 }
 
+/// The later of two instances wrote its own state over that of the other, or dropped its changes for it.
+#[tokio::test]
+async fn updates_made_on_two_instances_without_a_store_survive_the_loss_of_its_data() {
+    for first in 0..2 {
+        let faulty = Faulty::new();
+        let instances = [(); 2].map(|()| FallbackSessionStore::new(faulty.clone(), &config()));
+        let record = of(1);
+        create(&instances[0], &record).await;
+        assert!(instances[1].load(&at(seconds(1)), record.id()).await.expect("up").is_some());
+        faulty.fails.set(true);
+        for (instance, updates) in instances.iter().zip(1..) {
+            let mut here = record.clone();
+            for _ in 0..updates {
+                let next = counted(&here, &one_more());
+                save(instance, &next, &here).await;
+                here = next;
+            }
+        }
+        faulty.fails.set(false);
+        faulty.lose(&record).await;
+        for instance in [&instances[first], &instances[1 - first]] {
+            instance.replay(&faulty, &at(seconds(2)), Data::Lost).await.expect("up");
+        }
+        assert_eq!(count_in(&faulty, record.id()).await, Some(3), "instance {first} first");
+    }
+}
+
 #[tokio::test]
 async fn a_closure_that_panics_in_a_merge_drops_its_changes_and_nothing_else() {
     let outage = OutageSwitch::default();
