@@ -96,6 +96,16 @@ impl Redis {
         tokio::time::timeout(within, self.shared.closed()).await.is_ok()
     }
 
+    /// Waits until Redis is given up, or refuses writes; not at all where it is so already.
+    #[cfg(feature = "cache")]
+    pub(crate) fn impaired(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut status = self.shared.gate.watch();
+        async move {
+            // Without its sender the handle is gone, and Redis with it.
+            let _ = status.wait_for(|status| *status != Status::Up).await;
+        }
+    }
+
     /// How many instances beat in Redis when it was last reached, this one included; at least 1.
     pub(crate) fn instances(&self) -> u32 {
         self.shared.instances()

@@ -53,12 +53,13 @@ pub(super) fn claim(inner: &Arc<Inner>, cx: &Cx, place: &Place, token: Token) ->
     // Before the question, so that no message is missed.
     let waiter = inner.waiters.join(&key);
     let call = ScriptCall::new().key(key).arg(token_text(token)).arg(LASTS.as_millis().to_string());
+    let redis = inner.redis.clone();
     let claim = inner.redis.eval(cx, &CLAIM, call, move |reply| {
         Ok(match reply.int()? {
             1 => Claim::Granted,
             2 => Claim::Alone,
             _ => Claim::Taken(StoreFuture::boxed(async move {
-                waiter.told().await;
+                waiter.told(redis.impaired()).await;
                 Ok(())
             })),
         })
@@ -135,10 +136,14 @@ impl Waiters {
 }
 
 impl Waiter {
-    async fn told(self) {
+    /// Waits until it is time to look again: told or not, or because nothing is to be heard of any more.
+    async fn told(self, away: impl Future<Output = ()>) {
         let patience = Duration::from_millis(POLL_MILLIS + random() % POLL_MILLIS);
-        // Told or not, it is time to look again.
-        let _ = tokio::time::timeout(patience, self.notify.notified()).await;
+        tokio::select! {
+            () = self.notify.notified() => {}
+            () = away => {}
+            () = tokio::time::sleep(patience) => {}
+        }
     }
 }
 
@@ -156,6 +161,8 @@ impl Drop for Waiter {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -164,9 +171,11 @@ mod tests {
         let began = tokio::time::Instant::now();
         let (told, other) = (waiters.join("a"), waiters.join("b"));
         waiters.tell(b"a");
-        told.told().await;
+        told.told(pending()).await;
         assert_eq!(began.elapsed(), Duration::ZERO, "told before it began to wait");
-        other.told().await;
+        waiters.join("c").told(ready(())).await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "redis is away");
+        other.told(pending()).await;
         assert!((100..200).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
         waiters.tell(b"nobody");
         waiters.tell(b"\xff");

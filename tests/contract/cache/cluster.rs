@@ -133,6 +133,30 @@ async fn a_leader_that_goes_away_is_followed_by_another_instance() {
     eventually("its claim is given back", async || claims(&server).await.is_empty()).await;
 }
 
+/// It looked again only a tenth of a second later, or two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_another_instance_once_redis_is_away() {
+    let server = RedisServer::start();
+    let (keeps, handler) = (instances(&server, 2).await, Handler::new(false));
+    let spawn = |keep: &Keep, n| tokio::spawn(ask(keep.clone(), handler.clone(), format!("/{n}")));
+    let filling: Vec<_> = (0..8).map(|n| spawn(&keeps[0], n)).collect();
+    eventually("all are claimed", async || claims(&server).await.len() == 8 && handler.calls() == 8).await;
+    let waiting: Vec<_> = (0..8).map(|n| spawn(&keeps[1], n)).collect();
+    eventually("all are waited for", async || {
+        let claims = claims(&server).await;
+        claims.len() == 8 && claims.iter().all(|claim| claim.ends_with('+'))
+    })
+    .await;
+    let began = Instant::now();
+    keeps[1].force_outage(true);
+    eventually("they ask their own handler", async || handler.calls() == 16).await;
+    assert!(began.elapsed() < Duration::from_millis(90), "{:?}", began.elapsed());
+    handler.gate.add_permits(16);
+    for answer in filling.into_iter().chain(waiting) {
+        answer.await.expect("no panic");
+    }
+}
+
 #[tokio::test]
 async fn a_claim_of_a_lost_instance_delays_by_two_seconds_at_most() {
     let server = RedisServer::start();
