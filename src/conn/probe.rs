@@ -12,6 +12,8 @@ use crate::{Error, Result, clock::Timestamp};
 pub(super) struct Probed {
     /// Whether the server took a write and gave it back.
     pub(super) writes: bool,
+    /// Whether its access rules are why not.
+    pub(super) is_denied: bool,
 }
 
 /// How long an instance's beat counts.
@@ -41,18 +43,20 @@ pub(super) async fn probe(shared: &Arc<Shared>, link: &Link, patience: Duration)
     }
     let now = server_time(&settle(time)?).ok_or(Fault::Protocol)?;
     shared.server_time.measured(now, before);
-    let wrote = match settle(set) {
-        Ok(_) => true,
-        Err(Fault::WritesRefused | Fault::NoPermission) => false,
+    let (wrote, mut is_denied) = match settle(set) {
+        Ok(_) => (true, false),
+        Err(Fault::WritesRefused) => (false, false),
+        Err(Fault::NoPermission) => (false, true),
         Err(fault) => return Err(fault),
     };
     let read = settle(get);
+    is_denied |= read == Err(Fault::NoPermission);
     let writes =
         wrote && matches!(&read, Ok(Value::BulkString(text)) if *text == before.as_micros().to_string().into_bytes());
     if writes {
         beat(shared, link, now, patience).await?;
     }
-    Ok(Probed { writes })
+    Ok(Probed { writes, is_denied })
 }
 
 /// Notes this instance among the living and counts them.

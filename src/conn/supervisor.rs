@@ -75,6 +75,8 @@ pub(super) struct Shared {
     instances: AtomicU32,
     /// All recovery steps are to run again, over the connection in use.
     is_doubted: AtomicBool,
+    /// Whether the access rules refuse a command or key of ours, which is told once.
+    is_denied: AtomicBool,
     /// How often in a row a recovery step failed while Redis answered.
     undone: AtomicU32,
     /// Whether the server was seen to drop any key when its memory is full.
@@ -106,6 +108,7 @@ impl Shared {
             steps: Mutex::default(),
             instances: AtomicU32::new(1),
             is_doubted: AtomicBool::new(false),
+            is_denied: AtomicBool::new(false),
             undone: AtomicU32::new(0),
             evicts_blindly: AtomicBool::new(false),
             config,
@@ -124,10 +127,8 @@ impl Shared {
     pub(super) fn failed(&self, link: &Link, fault: Fault) {
         let transition = self.gate.failed(link.generation, fault, link.in_flight());
         self.follow(&transition);
-        if fault == Fault::NoPermission {
-            crate::telemetry::warn_once!(
-                "redis' access rules refuse a command or key of ours; see the ACL in the docs"
-            );
+        if fault == Fault::NoPermission && !self.is_denied.swap(true, Relaxed) {
+            tracing::error!(server = %self.config.address(), "redis' access rules refuse a command or key of ours; see the ACL in the docs");
         }
     }
 
@@ -285,6 +286,9 @@ async fn prove(shared: &Arc<Shared>) -> Result<Arc<Link>, Fault> {
     loop {
         // Who is slower than operations may be would be given up again by the next of them.
         let probed = probe::probe(shared, &link, PATIENCE.min(shared.config.deadline)).await?;
+        if probed.is_denied {
+            return Err(Fault::NoPermission);
+        }
         shared.gate.apply(Event::ProbeGood { writes: probed.writes });
         if shared.gate.breaker().is_proven() {
             break;
@@ -322,10 +326,16 @@ async fn recover(shared: &Arc<Shared>, link: &Arc<Link>, which: Steps) -> Result
 /// for want of a permission, must not keep everything else away from it.
 async fn undone(shared: &Arc<Shared>, link: &Arc<Link>, error: &Error) -> Result<(), Fault> {
     probe::probe(shared, link, PATIENCE).await?;
+    let is_denied = shared.is_denied.load(Relaxed);
     if shared.undone.fetch_add(1, Relaxed) + 1 < STEP_TRIES {
-        return Err(Fault::Timeout);
+        return Err(if is_denied { Fault::NoPermission } else { Fault::Timeout });
     }
-    tracing::error!(%error, "a recovery step fails while redis answers; going on without it");
+    if is_denied {
+        // The fault itself is told already.
+        tracing::warn!(%error, "a recovery step is not allowed; going on without it");
+    } else {
+        tracing::error!(%error, "a recovery step fails while redis answers; going on without it");
+    }
     Ok(())
 }
 
@@ -397,11 +407,17 @@ impl Tries {
     /// breaker opened that would have told.
     fn complain(&mut self, shared: &Shared, fault: Fault) {
         let (server, cause) = (shared.config.address(), fault.as_str());
-        let is_fault = matches!(fault, Fault::Auth | Fault::NoCredentials | Fault::Protocol | Fault::NoPermission);
-        if is_fault && !std::mem::replace(&mut self.complained, true) {
+        let was_told = match fault {
+            Fault::NoPermission => shared.is_denied.swap(true, Relaxed),
+            Fault::Auth | Fault::NoCredentials | Fault::Protocol => std::mem::replace(&mut self.complained, true),
+            _ if shared.gate.breaker().is_first() && !std::mem::replace(&mut self.missed, true) => {
+                tracing::warn!(%server, cause, "redis is not reached yet; going on without it");
+                return;
+            }
+            _ => return,
+        };
+        if !was_told {
             tracing::error!(%server, cause, "redis does not accept us as configured; retrying");
-        } else if !is_fault && shared.gate.breaker().is_first() && !std::mem::replace(&mut self.missed, true) {
-            tracing::warn!(%server, cause, "redis is not reached yet; going on without it");
         }
     }
 }

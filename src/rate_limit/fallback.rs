@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -22,8 +22,8 @@ use crate::{Cx, Detour, Error, KeyValue, Result, StoreFuture, clock::Clock};
 /// 2. [`LimitOutage::Skip`]: requests pass.
 /// 3. [`LimitOutage::Deny`]: requests are refused as unavailable (503), never as over the limit (429).
 ///
-/// A check never fails and never waits longer than the store's own deadline. Where a policy is skipped, one warning
-/// says so.
+/// A check never fails and never waits longer than the store's own deadline. For each policy that is
+/// skipped one warning says so.
 ///
 /// ```
 /// use towerkeep::{Cx, clock::{Clock, minutes}, rate_limit::{FallbackRateStore, MemoryRateStore, Outcome, Policy, RateStore}};
@@ -143,12 +143,19 @@ impl FallbackRateStore {
     }
 }
 
-/// Says that limits are skipped: once for each outage, not for each request, and not for each slow answer.
+/// Says that a limit is skipped: once for each policy and outage, not for each request, and not for each slow answer.
 #[derive(Default)]
 struct OutageLog {
-    /// Whether this outage was told.
+    /// Whether this outage was told of, for any policy.
     is_told: AtomicBool,
-    last: Mutex<Option<Instant>>,
+    skipped: Mutex<Vec<Skipped>>,
+}
+
+/// When a policy was last told to be skipped, and whether in this outage.
+struct Skipped {
+    policy: &'static str,
+    at: Instant,
+    is_now: bool,
 }
 
 /// How long after a warning another outage is no news.
@@ -157,26 +164,32 @@ const QUIET: Duration = Duration::from_secs(10);
 impl OutageLog {
     fn up(&self) {
         if self.is_told.load(Relaxed) && self.is_told.swap(false, Relaxed) {
+            self.skipped().iter_mut().for_each(|skipped| skipped.is_now = false);
             tracing::debug!("rate limits: the store answers again");
         }
     }
 
     /// The connection's own warning tells the outage; a further one is due only where a limit is gone with it.
     fn down(&self, error: &Error, policies: &[Policy]) {
-        let skipped = policies.iter().find(|policy| policy.outage() == LimitOutage::Skip);
-        if let Some(policy) = skipped.filter(|_| !self.is_told.load(Relaxed) && self.is_news()) {
-            self.is_told.store(true, Relaxed);
+        let skipped = policies.iter().filter(|policy| policy.outage() == LimitOutage::Skip);
+        for policy in skipped.filter(|policy| self.is_news(policy.name())) {
             tracing::warn!(%error, policy = policy.name(), "a rate limit is skipped: the store does not answer");
         }
     }
 
-    fn is_news(&self) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = last.is_none_or(|last| last.elapsed() >= QUIET);
-        if is_news {
-            *last = Some(Instant::now());
+    fn is_news(&self, policy: &'static str) -> bool {
+        let (mut all, at) = (self.skipped(), Instant::now());
+        match all.iter_mut().find(|skipped| skipped.policy == policy) {
+            Some(skipped) if skipped.is_now || at.duration_since(skipped.at) < QUIET => return false,
+            Some(skipped) => (skipped.at, skipped.is_now) = (at, true),
+            None => all.push(Skipped { policy, at, is_now: true }),
         }
-        is_news
+        self.is_told.store(true, Relaxed);
+        true
+    }
+
+    fn skipped(&self) -> MutexGuard<'_, Vec<Skipped>> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

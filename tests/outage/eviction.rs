@@ -58,8 +58,7 @@ async fn cached_pages_drive_sessions_out_where_any_key_goes() {
 
 #[tokio::test]
 async fn a_policy_that_drops_any_key_is_told_once() {
-    let lines = Lines::default();
-    let _guard = lines.listen().await;
+    let (lines, _guard) = Lines::listen().await;
     let mut server = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lfu"]);
     let keep = keep(&server.user_url()).await;
     let told = || lines.at(Level::WARN).into_iter().filter(|line| line.contains("maxmemory-policy")).count();
@@ -77,8 +76,7 @@ async fn a_policy_that_drops_any_key_is_told_once() {
 
 #[tokio::test]
 async fn who_may_not_ask_for_the_policy_is_told_nothing() {
-    let lines = Lines::default();
-    let _guard = lines.listen().await;
+    let (lines, _guard) = Lines::listen().await;
     let server = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lru"]);
     let narrow = ["SETUSER", "towerkeep", "-info"];
     redis::cmd("ACL").arg(&narrow).exec_async(&mut server.client().await).await.expect("set");

@@ -85,8 +85,7 @@ async fn a_new_password_beside_the_old_one_costs_no_outage() {
 
 #[tokio::test]
 async fn a_provider_that_fails_is_asked_again_and_told_once() {
-    let lines = Lines::default();
-    let _guard = lines.listen().await;
+    let (lines, _guard) = Lines::listen().await;
     let (server, secret) = (RedisServer::start(), Secret::default());
     set_user(&server, &["on", ">first", "~*", "&*", "+@all"]).await;
     let keep = secret.keep(&server);
