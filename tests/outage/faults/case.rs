@@ -1,6 +1,9 @@
 //! One case: a load through a fault, judged by what holds in all of them, and its figures.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::StatusCode;
 use towerkeep::{Keep, Status};
@@ -31,6 +34,7 @@ pub(super) struct Case {
     keep: Keep,
     mix: Arc<Mix>,
     watch: Watch,
+    rate: u32,
     loses_data: bool,
 }
 
@@ -64,7 +68,8 @@ impl Case {
             users.push(Client::logged_in(&router, user).await);
         }
         let mix = Arc::new(Mix { users, ended: std::sync::Mutex::default() });
-        let case = Self { name, url: url.to_owned(), watch: Watch::start(&keep), keep, mix, loses_data: false };
+        let case =
+            Self { name, url: url.to_owned(), watch: Watch::start(&keep), keep, mix, rate: RATE, loses_data: false };
         case.somebody_leaves(100).await;
         case
     }
@@ -72,6 +77,12 @@ impl Case {
     /// What Redis counted is lost in this fault, so that a limit may admit its quota once more.
     pub(super) fn loses_data(mut self) -> Self {
         self.loses_data = true;
+        self
+    }
+
+    /// As many requests a second.
+    pub(super) fn at_rate(mut self, rate: u32) -> Self {
+        self.rate = rate;
         self
     }
 
@@ -112,12 +123,13 @@ impl Case {
     /// Sends the load for so long, breaks and heals things meanwhile, and judges.
     pub(super) async fn run(&self, seconds: u64, fault: impl AsyncFnOnce(&Self)) -> Figures {
         let mix = Arc::clone(&self.mix);
-        let load = Load::new(RATE, Duration::from_secs(seconds));
+        let load = Load::new(self.rate, Duration::from_secs(seconds));
+        let began = Instant::now();
         let running = tokio::spawn(load.run(move |number| Arc::clone(&mix).send(number)));
         tokio::time::sleep(CALM).await;
         fault(self).await;
         let report = running.await.expect("the load ends");
-        let figures = Figures::of(&report, &self.watch);
+        let figures = Figures::of(&report, &self.watch, began);
         figures.print(self.name);
         self.judge(&report, &figures).await;
         figures
@@ -168,7 +180,8 @@ impl Case {
 pub(super) fn judge_answers(name: &str, report: &Report<Judged>, figures: &Figures) -> Vec<Seen> {
     let wrong: Vec<_> = report.samples().iter().filter_map(|sample| sample.outcome.as_ref().err()).collect();
     assert!(wrong.is_empty(), "{name}: {} wrong, first: {:?}", wrong.len(), &wrong[..wrong.len().min(3)]);
-    assert!(figures.worst < WORST, "{name}: somebody waited {:?}", figures.worst);
+    let (number, due) = figures.slowest;
+    assert!(figures.worst < WORST, "{name}: request {number}, due after {due:?}, waited {:?}", figures.worst);
     report.samples().iter().filter_map(|sample| sample.outcome.clone().ok()).collect()
 }
 

@@ -225,6 +225,7 @@ async fn partitioned(name: &str, length: Duration, users: u64) {
     let watches = two.sides().map(|side| Watch::start(&side.keep));
     let healing = Duration::from_millis(2_000);
     let calm = Duration::from_millis(400);
+    let began = Instant::now();
     let (first, second) = (two.load(false, calm + length + healing), two.load(true, calm + length + healing));
     sleep(calm).await;
 
@@ -245,7 +246,7 @@ async fn partitioned(name: &str, length: Duration, users: u64) {
     }
     let [connected, cut, more_connected, more_cut] = <[_; 4]>::try_from(reports).expect("four");
     let reports = [connected.and(more_connected), cut.and(more_cut)];
-    let figures = [Figures::of(&reports[0], &watches[0]), Figures::of(&reports[1], &watches[1])];
+    let figures = [0, 1].map(|side| Figures::of(&reports[side], &watches[side], began));
     figures[1].print(name);
     let changes = watches[0].changes();
     assert!(changes.is_empty(), "{name}: the connected instance did not stay up: {changes:?}");
