@@ -349,8 +349,17 @@ async fn restart(mut server: RedisServer, instance: &Instance, away: Duration) -
         (server, Instant::now())
     });
     let (_server, answers) = launching.await.expect("it starts");
+    let control = Control::start();
     instance.is(Status::Up).await;
-    let back = answers.elapsed();
+    let (back, (thread, task)) = (answers.elapsed(), control.take());
+    if back > BACK {
+        println!(
+            "back after {:.0} ms beside stalls of {:.1} ms (thread), {:.1} ms (task)",
+            millis(back),
+            millis(thread),
+            millis(task)
+        );
+    }
     assert_eq!(user.get("/me").await.body, "0", "still logged in");
     back
 }
