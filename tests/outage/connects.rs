@@ -95,8 +95,10 @@ async fn under_load(keep: &Keep, length: Duration, fault: impl Future<Output = (
     large.await.expect("it ends");
 }
 
+/// Patient, so that a stall of this machine is no outage beside the fault.
 fn instance(url: &str) -> Keep {
-    Keep::builder().redis(url).sessions(SessionConfig::new()).build().expect("a valid url")
+    let keep = Keep::builder().redis(url).deadline(SECOND / 10).budget(SECOND / 5);
+    keep.sessions(SessionConfig::new()).build().expect("a valid url")
 }
 
 async fn proxied() -> (RedisServer, FaultProxy, Keep) {
