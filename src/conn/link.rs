@@ -30,7 +30,7 @@ const BULK: usize = 1024 * 1024;
 /// The client library's own timeout on the pool's connections, beyond every deadline of ours so that it never decides.
 const BULK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much later than its deadline a timeout may be noticed before it counts as our own stall.
-const STALL: Duration = Duration::from_millis(10);
+pub(super) const STALL: Duration = Duration::from_millis(10);
 /// What a recovery step's operation may take: nobody waits for it.
 const RECOVERY_DEADLINE: Duration = Duration::from_millis(500);
 

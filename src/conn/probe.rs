@@ -3,9 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{Pipeline, Value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use super::{fault::Fault, link::Link, supervisor::Shared};
+use super::{
+    fault::Fault,
+    link::{Link, STALL},
+    supervisor::Shared,
+};
 use crate::{Error, Result, clock::Timestamp};
 
 /// What a good probe found.
@@ -18,6 +22,8 @@ pub(super) struct Probed {
 
 /// How long an instance's beat counts.
 const ALIVE: Duration = Duration::from_secs(15);
+/// How many stalls of our own one trip may meet.
+const STALLS: u32 = 2;
 /// How long the key of the write test lives, in milliseconds.
 const CANARY_TTL: u64 = 10_000;
 
@@ -97,6 +103,7 @@ async fn send<const N: usize>(link: &Link, pipeline: &Pipeline, patience: Durati
     exchange(link, pipeline, N, patience).await?.try_into().map_err(|_| Fault::Protocol)
 }
 
+/// Waits once more where the end of the time was noticed late: it was this process that stood still, and the answer may lie there.
 pub(super) async fn exchange(
     link: &Link,
     pipeline: &Pipeline,
@@ -104,8 +111,17 @@ pub(super) async fn exchange(
     patience: Duration,
 ) -> Result<Vec<Value>, Fault> {
     let mut mux = link.mux.clone();
-    let sending = timeout(patience, mux.send_packed_commands(pipeline, 0, count)).await;
-    sending.map_err(|_| Fault::Timeout)?.map_err(|error| Fault::of(&error))
+    let sending = mux.send_packed_commands(pipeline, 0, count);
+    tokio::pin!(sending);
+    for _ in 0..=STALLS {
+        let ends = Instant::now() + patience;
+        match timeout_at(ends, &mut sending).await {
+            Ok(sent) => return sent.map_err(|error| Fault::of(&error)),
+            Err(_) if Instant::now() > ends + STALL => {}
+            Err(_) => break,
+        }
+    }
+    Err(Fault::Timeout)
 }
 
 fn settle(value: Value) -> Result<Value, Fault> {

@@ -451,6 +451,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_probe_that_met_a_stall_of_our_own_is_not_a_bad_one() {
+        let server = RedisServer::start();
+        let shared = connected(&server).await;
+        let link = shared.link().expect("connected");
+        let patience = Duration::from_millis(25);
+        // Nothing of this runtime runs meanwhile: the probe is not even sent.
+        let stall = async { std::thread::sleep(3 * patience) };
+        let (probed, ()) = tokio::join!(probe::probe(&shared, &link, patience), stall);
+        assert!(probed.is_ok_and(|probed| probed.writes));
+        server.freeze();
+        assert_eq!(probe::probe(&shared, &link, patience).await.err(), Some(Fault::Timeout));
+        server.thaw();
+    }
+
+    #[tokio::test]
     async fn a_server_whose_clock_jumped_is_obeyed_in_the_same_call() {
         let server = RedisServer::start();
         let shared = connected(&server).await;
