@@ -212,7 +212,7 @@ impl FallbackSessionStore {
             Create::Revoked => return Ok((None, false)),
             Create::Exists => {}
         }
-        let Some(stored) = store.load(cx, record.id()).await? else { return Ok((None, false)) };
+        let Some(stored) = store.load(cx, record.id()).await? else { return Ok((ended(store, cx).await?, false)) };
         if is_same(&stored, record) {
             return Ok((Some(stored), true));
         }
@@ -248,7 +248,7 @@ impl FallbackSessionStore {
             Create::Revoked => return Ok(None),
             Create::Exists => {}
         }
-        let Some(stored) = store.load(cx, record.id()).await? else { return Ok(None) };
+        let Some(stored) = store.load(cx, record.id()).await? else { return ended(store, cx).await };
         if stored.stamp() >= record.stamp() {
             return Ok(Some(stored));
         }
@@ -266,7 +266,7 @@ impl FallbackSessionStore {
         Ok(match store.save(cx, record, older, None).await? {
             Save::Saved => Some(record.clone()),
             Save::Conflict(newer) => Some(*newer),
-            Save::Gone => None,
+            Save::Gone => ended(store, cx).await?,
         })
     }
 
@@ -292,6 +292,14 @@ impl FallbackSessionStore {
         if let Err(error) = self.replay_all(&*self.0.store, cx, Data::Kept).await {
             tracing::debug!(%error, "the session store is still away");
         }
+    }
+}
+
+/// What is there no more has ended, unless the store has lost its data once more meanwhile: then all of it is to be told anew.
+async fn ended(store: &dyn SessionStore, cx: &Cx) -> Result<Option<Record>> {
+    match has_lost_data(store, cx).await? {
+        true => Err(Error::unavailable("the session store has lost its data again")),
+        false => Ok(None),
     }
 }
 

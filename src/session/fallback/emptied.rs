@@ -62,3 +62,16 @@ async fn what_is_lost_is_served_changed_and_written_back() {
     let stored = emptied.store.load(&cx(), record.id()).await.expect("memory").expect("written back");
     assert_eq!(stored.data(), next.data());
 }
+
+/// It was taken for one that had ended, and its copy was dropped: the only one, perhaps.
+#[tokio::test]
+async fn what_is_lost_again_while_it_is_written_back_is_written_back_again() {
+    let (emptied, store, record) = seen().await;
+    // Another instance has written it back.
+    emptied.lose_when_asked(&record);
+    let cut_short = store.replay(&emptied, &cx(), Data::Lost).await;
+    assert!(cut_short.is_err_and(|error| error.is_unavailable()));
+    emptied.is_emptied.set(false);
+    store.replay(&emptied, &cx(), Data::Lost).await.expect("up");
+    assert!(emptied.store.load(&cx(), record.id()).await.expect("memory").is_some());
+}

@@ -25,6 +25,8 @@ pub(super) struct Faulty {
     pub(super) is_emptied: OutageSwitch,
     /// Missed by the next load or save, and there again after it.
     away: Arc<Mutex<Option<Record>>>,
+    /// All is lost just before the next load.
+    doomed: Arc<Mutex<Option<Record>>>,
 }
 
 impl Faulty {
@@ -36,6 +38,7 @@ impl Faulty {
             refuses: OutageSwitch::default(),
             is_emptied: OutageSwitch::default(),
             away: Arc::default(),
+            doomed: Arc::default(),
         }
     }
 
@@ -47,6 +50,11 @@ impl Faulty {
     pub(super) async fn lose_for_a_moment(&self, record: &Record) {
         self.lose(record).await;
         *self.away.lock().expect("no panic while held") = Some(record.clone());
+    }
+
+    /// Loses it, and says so, when it is looked for.
+    pub(super) fn lose_when_asked(&self, record: &Record) {
+        *self.doomed.lock().expect("no panic while held") = Some(record.clone());
     }
 
     fn unless_away<T: Send + 'static>(&self, missing: T, verb: StoreFuture<T>) -> StoreFuture<T> {
@@ -74,7 +82,15 @@ impl SessionStore for Faulty {
         self.store.now(cx)
     }
     fn load(&self, cx: &Cx, id: SessionId) -> StoreFuture<Option<Record>> {
-        self.unless_away(None, self.store.load(cx, id))
+        let Some(doomed) = self.doomed.lock().expect("no panic while held").take() else {
+            return self.unless_away(None, self.store.load(cx, id));
+        };
+        let this = self.clone();
+        StoreFuture::submit(async move {
+            this.lose(&doomed).await;
+            this.is_emptied.set(true);
+            Ok(None)
+        })
     }
     fn create(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
         self.answer(self.store.create(cx, record, cap))

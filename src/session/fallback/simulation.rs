@@ -303,7 +303,9 @@ impl World {
             let epoch = self.server.stored().epoch;
             instance.store.lost_at(epoch.1);
             let data = if is_lost { Data::Lost } else { Data::Unsure };
-            instance.store.replay(&instance.link, &Cx::new(), data).await.expect("the server is up");
+            // What is lost from here on would be lost again.
+            let recovering = Link(instance.link.0.clone(), instance.link.1.clone(), Arc::new(Mutex::new(Some(epoch))));
+            instance.store.replay(&recovering, &Cx::new(), data).await.expect("the server is up");
             *instance.link.2.lock().expect("no panic while held") = Some(epoch);
         }
         if was_down || !instance.listens {

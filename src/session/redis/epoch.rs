@@ -15,6 +15,10 @@ use crate::{
 pub(super) struct KnownEpoch(Arc<Mutex<Option<String>>>);
 
 impl KnownEpoch {
+    pub(super) fn of(current: &str) -> Self {
+        Self(Arc::new(Mutex::new(Some(current.to_owned()))))
+    }
+
     /// Whether an earlier epoch than `current` is known.
     pub(super) fn is_other_than(&self, current: Option<&str>) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

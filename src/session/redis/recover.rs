@@ -21,8 +21,10 @@ impl RecoveryStep for Recover {
         let Some(fallback) = self.fallback.upgrade() else { return StoreFuture::ok(()) };
         let known = self.known.clone();
         StoreFuture::boxed(async move {
-            let (store, cx) = (RedisSessionStore { redis: recovery.redis, known: known.clone() }, Cx::new());
+            let (mut store, cx) = (RedisSessionStore { redis: recovery.redis, known: known.clone() }, Cx::new());
             let current = store.epoch(&cx).await?;
+            // What is lost from here on is lost again.
+            store.known = KnownEpoch::of(&current);
             let is_lost = known.is_other_than(Some(&current));
             fallback.lost_at(epoch_begun(&current));
             let data = if is_lost { Data::Lost } else { Data::Unsure };
