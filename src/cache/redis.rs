@@ -300,10 +300,6 @@ impl CacheStore for RedisCacheStore {
         let (index, number) = Index::admit(Index::decode(&ticket.seen), names, entry.variant, random());
         let note = index.encode();
         let [note_key, variant_key] = both_keys(place, self.0.redis.keys(), index.generation, number);
-        let claim_key = claim_key(place, self.0.redis.keys());
-        if let Some(token) = ticket.claim {
-            self.0.orphans.note(&claim_key, token);
-        }
         let call = ScriptCall::new()
             .key(note_key)
             .key(variant_key)
@@ -311,20 +307,18 @@ impl CacheStore for RedisCacheStore {
             .arg(note.to_vec())
             .arg(entry.encode(index.generation).to_vec())
             .int(lasts)
-            .key(claim_key.clone())
+            .key(claim_key(place, self.0.redis.keys()))
             .arg(ticket.claim.map(token_text).unwrap_or_default())
             .arg(self.0.redis.keys().cache_fills());
-        let (inner, place, claim) = (Arc::clone(&self.0), place.clone(), ticket.claim);
-        self.0.redis.eval(cx, &STORE, call, move |reply| {
-            if let Some(token) = claim {
-                inner.orphans.over(&claim_key, token);
-            }
+        let (inner, noted) = (Arc::clone(&self.0), place.clone());
+        let storing = self.0.redis.eval(cx, &STORE, call, move |reply| {
             if reply.int()? == 0 {
                 return Ok(Stored::Refused);
             }
-            inner.notes.insert(place, Arc::new(Note { raw: note, index }));
+            inner.notes.insert(noted, Arc::new(Note { raw: note, index }));
             Ok(Stored::Kept)
-        })
+        });
+        claims::given_back(&self.0, place, ticket.claim, storing)
     }
 
     fn claim(&self, cx: &Cx, place: &Place, token: Token) -> StoreFuture<Claim> {

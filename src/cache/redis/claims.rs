@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::Inner;
 use crate::{
     Cx, StoreFuture,
-    cache::{Claim, Place, Release, Token, epochs::random},
+    cache::{Claim, Place, Release, Stored, Token, epochs::random},
     conn::{Redis, ScriptCall, guarded_script},
     key::Keyspace,
 };
@@ -47,15 +47,15 @@ pub(super) fn claim(inner: &Arc<Inner>, cx: &Cx, place: &Place, token: Token) ->
         return StoreFuture::ok(Claim::Unshared);
     }
     let key = claim_key(place, inner.redis.keys());
-    // On its way before the question: who asks must not wait for itself.
-    let orphan = inner.orphans.take(&key);
-    let giving = orphan.map(|token| give_back(&inner.redis, cx, &key, token, Release::Gone));
     // Before the question, so that no message is missed.
     let waiter = inner.waiters.join(&key);
-    let call = ScriptCall::new().key(key).arg(token_text(token)).arg(LASTS.as_millis().to_string());
-    let redis = inner.redis.clone();
-    let claim = inner.redis.eval(cx, &CLAIM, call, move |reply| {
-        Ok(match reply.int()? {
+    let lost = inner.orphans.token_of(&key).map(token_text).unwrap_or_default();
+    let call = ScriptCall::new().key(&*key).arg(token_text(token)).arg(LASTS.as_millis().to_string()).arg(lost);
+    let (redis, asker) = (inner.redis.clone(), Arc::clone(inner));
+    inner.redis.eval(cx, &CLAIM, call, move |reply| {
+        let answer = reply.int()?;
+        asker.orphans.forget(&key);
+        Ok(match answer {
             1 => Claim::Granted,
             2 => Claim::Alone,
             _ => Claim::Taken(StoreFuture::boxed(async move {
@@ -63,15 +63,7 @@ pub(super) fn claim(inner: &Arc<Inner>, cx: &Cx, place: &Place, token: Token) ->
                 Ok(())
             })),
         })
-    });
-    match giving {
-        None => claim,
-        Some(giving) => StoreFuture::submit(async move {
-            // Whether or not it was still held.
-            let _ = giving.await;
-            claim.await
-        }),
-    }
+    })
 }
 
 pub(super) fn release(inner: &Arc<Inner>, place: &Place, token: Token, how: Release) -> StoreFuture<()> {
@@ -100,6 +92,27 @@ pub(super) fn give_back(redis: &Redis, cx: &Cx, key: &str, token: Token, how: Re
     redis.eval(cx, &RELEASE, call, |reply| {
         drop(reply);
         Ok(())
+    })
+}
+
+/// The answer of a store that gives the claim back by itself; where it gives none, nobody has to wait for what it was.
+pub(super) fn given_back(
+    inner: &Arc<Inner>,
+    place: &Place,
+    claim: Option<Token>,
+    storing: StoreFuture<Stored>,
+) -> StoreFuture<Stored> {
+    let Some(token) = claim else { return storing };
+    let (inner, place) = (Arc::clone(inner), place.clone());
+    let key = claim_key(&place, inner.redis.keys());
+    inner.orphans.note(&key, token);
+    StoreFuture::submit(async move {
+        let stored = storing.await;
+        match stored {
+            Ok(_) => inner.orphans.over(&key, token),
+            Err(_) => drop(release(&inner, &place, token, Release::Gone).await),
+        }
+        stored
     })
 }
 

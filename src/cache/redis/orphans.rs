@@ -42,11 +42,14 @@ impl Orphans {
         }
     }
 
-    /// The one at this key, no longer kept.
-    pub(super) fn take(&self, key: &str) -> Option<Token> {
-        let mut all = self.lock();
-        let taken = if all.is_empty() { None } else { all.remove(key) };
-        taken.filter(|(_, noted)| noted.elapsed() < LASTS).map(|(token, _)| token)
+    /// The one at this key, which who asks for the key takes over.
+    pub(super) fn token_of(&self, key: &str) -> Option<Token> {
+        self.lock().get(key).map(|(token, _)| *token)
+    }
+
+    /// Whoever's it was, Redis has told what lies there now.
+    pub(super) fn forget(&self, key: &str) {
+        self.lock().remove(key);
     }
 
     /// Gives all of them back; what fails ends by itself.
@@ -78,11 +81,9 @@ mod tests {
         let orphans = Orphans::default();
         orphans.note("a", Token(1));
         orphans.over("a", Token(2));
-        assert_eq!(orphans.take("a"), Some(Token(1)));
-        assert_eq!(orphans.take("a"), None);
-        orphans.note("a", Token(3));
-        orphans.over("a", Token(3));
-        assert_eq!(orphans.take("a"), None);
+        assert_eq!(orphans.token_of("a"), Some(Token(1)));
+        orphans.over("a", Token(1));
+        assert_eq!(orphans.token_of("a"), None);
     }
 
     #[test]

@@ -157,6 +157,36 @@ async fn nobody_waits_for_another_instance_once_redis_is_away() {
     }
 }
 
+/// Its claim stood for five seconds, and everybody waited two of them for a fill that was over, on the instance itself too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fill_that_is_kept_too_late_is_waited_for_by_nobody() {
+    let server = RedisServer::start();
+    let proxy = crate::support::FaultProxy::start(server.address()).await;
+    let (others, handler) = (instances(&server, 1).await, Handler::new(false));
+    let keep = Keep::builder().redis(&proxy.url()).deadline(Duration::from_millis(100)).budget(seconds(1));
+    let keep = keep.build().expect("valid");
+    assert!(keep.ready(seconds(10)).await);
+    eventually("it knows of the other", async || format!("{:?}", keep.limits()).contains("instances: 2")).await;
+    // So long that giving the claim back is too late as well, and so long that it is not.
+    for (again, held) in [(&keep, 300), (&others[0], 150)] {
+        let path = format!("/{}", handler.calls());
+        let calls = handler.calls();
+        let first = tokio::spawn(ask(keep.clone(), handler.clone(), path.clone()));
+        eventually("it asks its handler", async || handler.calls() == calls + 1).await;
+        assert_eq!(claims(&server).await.len(), 1, "it has claimed");
+        proxy.set(crate::support::Mode::Hold);
+        handler.gate.add_permits(2);
+        first.await.expect("no panic");
+        tokio::time::sleep(Duration::from_millis(held)).await;
+        proxy.set(crate::support::Mode::Pass);
+        eventually("redis is used", async || keep.status() == towerkeep::Status::Up).await;
+        tokio::time::sleep(Duration::from_millis(150)).await; // longer than giving it back may take
+        let began = Instant::now();
+        ask(again.clone(), handler.clone(), path).await;
+        assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn a_claim_of_a_lost_instance_delays_by_two_seconds_at_most() {
     let server = RedisServer::start();
