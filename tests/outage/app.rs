@@ -17,6 +17,7 @@ const FIVE: Policy = Policy::sliding_window("five", 5, minutes(1));
 const TWO: Policy = Policy::sliding_window("two", 2, minutes(1));
 const PLENTY: Policy = Policy::sliding_window("plenty", 100_000, minutes(10));
 const STRICT: Policy = Policy::token_bucket("strict", 10, minutes(10)).on_outage(LimitOutage::Deny);
+const HOUR: Policy = Policy::sliding_window("hour", 8, hours(1));
 const OPEN: Policy = Policy::sliding_window("open", 5, minutes(1)).on_outage(LimitOutage::Skip);
 
 /// All four layers around a few routes.
@@ -43,6 +44,7 @@ pub(crate) fn app(keep: &Keep) -> Router {
         .route("/add/{by}", post(add))
         .route("/limited", get(async || "ok").layer(limits.layer(GENERAL)))
         .route("/five", get(async || "ok").layer(limits.layer(FIVE)))
+        .route("/hour", get(async || "ok").layer(limits.layer(HOUR)))
         .route("/plenty", get(async || "ok").layer(limits.layer(PLENTY)))
         .route("/refunded", get(async || "ok").layer(limits.layer(TWO).refund_if(|_| true)))
         .route("/strict", get(async || "ok").layer(limits.layer(STRICT)))

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -14,6 +14,7 @@ use towerkeep::{Keep, Status};
 
 use crate::{
     app::{Answer, Client, app, keep},
+    faults::case::fresh,
     outcomes::{count, counted},
     support::{RedisServer, eventually},
 };
@@ -22,16 +23,24 @@ const USERS: u64 = 12;
 
 /// What of a user's session is left when the load ends.
 #[derive(Default)]
-struct Lives {
+pub(crate) struct Lives {
     user: u64,
     requests: u64,
     /// With how often `/count` was called, and answered, in this session.
     logged_in: Option<(Client, u64)>,
-    logged_out: Vec<Client>,
 }
 
+/// Clients with tokens of sessions that have ended.
+pub(crate) type Ended = Arc<Mutex<Vec<Client>>>;
+
 /// One user on one instance: logs in, works, logs out, and begins anew, until told to stop.
-async fn live(mut client: Client, user: u64, stop: Arc<AtomicBool>) -> Result<Lives, String> {
+pub(crate) async fn live(
+    mut client: Client,
+    user: u64,
+    pause: Duration,
+    ended: Ended,
+    stop: Arc<AtomicBool>,
+) -> Result<Lives, String> {
     let mut lives = Lives { user, ..Lives::default() };
     let login = format!("/login/{user}");
     while !stop.load(Relaxed) {
@@ -45,7 +54,7 @@ async fn live(mut client: Client, user: u64, stop: Arc<AtomicBool>) -> Result<Li
             }
             right("/clock", &client.get("/clock").await, "")?;
             lives.requests += 3;
-            tokio::time::sleep(Duration::from_millis(3 + user)).await;
+            tokio::time::sleep(pause).await;
         }
         lives.logged_in = Some((client.clone(), counted));
         if stop.load(Relaxed) {
@@ -58,7 +67,7 @@ async fn live(mut client: Client, user: u64, stop: Arc<AtomicBool>) -> Result<Li
         if refused.status != StatusCode::UNAUTHORIZED {
             return Err(format!("user {user} logged out, and is {} {}", refused.status, refused.body));
         }
-        lives.logged_out.push(stolen);
+        ended.lock().expect("no panic while held").push(stolen);
     }
     Ok(lives)
 }
@@ -74,12 +83,13 @@ fn right(path: &str, answer: &Answer, body: &str) -> Result<(), String> {
 async fn through(what: &str, mut server: RedisServer, fault: impl AsyncFnOnce(&mut RedisServer)) {
     let (first, second) = (keep(&server.url()).await, keep(&server.url()).await);
     let routers = [app(&first), app(&second)];
-    let stop = Arc::new(AtomicBool::new(false));
+    let (ended, stop) = (Ended::default(), Arc::new(AtomicBool::new(false)));
     let mut users = JoinSet::new();
     for user in 0..USERS {
         let client =
             Client::new(&routers[usize::try_from(user % 2).expect("small")], u8::try_from(user).expect("small"));
-        users.spawn(live(client, user, Arc::clone(&stop)));
+        let pause = Duration::from_millis(3 + user);
+        users.spawn(live(client, user, pause, Arc::clone(&ended), Arc::clone(&stop)));
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     fault(&mut server).await;
@@ -87,37 +97,61 @@ async fn through(what: &str, mut server: RedisServer, fault: impl AsyncFnOnce(&m
     eventually("both are back", both_up).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     stop.store(true, Relaxed);
-    judge(what, &server, [&first, &second], users.join_all().await).await;
+    let ended = || ended.lock().expect("no panic while held").clone();
+    let (requests, logouts) = judge(what, &server, [&first, &second], users.join_all().await, ended()).await;
+    assert!(requests > 200 && logouts > 20, "{what}: a load of nothing: {requests} requests, {logouts} logouts");
 }
 
-/// Who logged out is out everywhere; who did not is in, with what was counted.
-async fn judge(what: &str, server: &RedisServer, instances: [&Keep; 2], lives: Vec<Result<Lives, String>>) {
+/// Who logged out is out everywhere; who did not is in, with what was counted. How many requests and logouts there were.
+pub(crate) async fn judge(
+    what: &str,
+    server: &RedisServer,
+    instances: [&Keep; 2],
+    lives: Vec<Result<Lives, String>>,
+    ended: Vec<Client>,
+) -> (u64, usize) {
     let lives: Vec<_> =
         lives.into_iter().map(|lives| lives.unwrap_or_else(|wrong| panic!("{what}: {wrong}"))).collect();
-    // A request on each tells Redis what is left to tell; an instance that has just started knows nothing of its own.
-    let fresh = keep(&server.url()).await;
-    let (requests, logged_out): (u64, usize) =
-        lives.iter().fold((0, 0), |sum, lives| (sum.0 + lives.requests, sum.1 + lives.logged_out.len()));
-    for stolen in lives.iter().flat_map(|lives| &lives.logged_out) {
-        for instance in [instances[0], instances[1], &fresh] {
-            let refused = stolen.at(&app(instance)).get("/me").await;
-            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{what}: alive after a logout: {}", refused.body);
+    let fresh = fresh(&server.url()).await;
+    let routers = [app(instances[0]), app(instances[1]), app(&fresh)];
+    let are_up = || instances.iter().all(|keep| keep.status() == Status::Up);
+    eventually("both are up", async || are_up()).await;
+    for router in &routers {
+        // Tells Redis what is left to tell.
+        Client::logged_in(router, 1).await;
+    }
+    for stolen in &ended {
+        for router in &routers {
+            eventually(&format!("{what}: it can be told who is out"), async || {
+                let answer = stolen.at(router).get("/me").await;
+                let is_known = answer.status != StatusCode::SERVICE_UNAVAILABLE && are_up();
+                assert!(!is_known || answer.status == StatusCode::UNAUTHORIZED, "{what}: alive: {}", answer.body);
+                is_known
+            })
+            .await;
         }
     }
     for lives in &lives {
         let (user, Some((client, counted))) = (lives.user, &lives.logged_in) else { continue };
-        assert_eq!(client.clone().get("/me").await.body, user.to_string());
-        for instance in [instances[0], instances[1], &fresh] {
-            assert_eq!(client.at(&app(instance)).get("/me").await.body, user.to_string(), "{what}: lost a session");
+        for router in &routers {
+            eventually(&format!("{what}: it can be told who is in"), async || {
+                let answer = client.at(router).get("/me").await;
+                let is_known = answer.status != StatusCode::SERVICE_UNAVAILABLE && are_up();
+                assert!(!is_known || answer.body == user.to_string(), "{what}: lost a session: {}", answer.status);
+                is_known
+            })
+            .await;
         }
-        assert_eq!(
-            client.at(&app(&fresh)).post("/count").await.body,
-            (counted + 1).to_string(),
-            "{what}: lost a count"
-        );
+        // What an instance was too late to tell is told with its next request that asks for a session.
+        eventually(&format!("{what}: user {user} has counted {counted}"), async || {
+            client.clone().get("/me").await;
+            client.at(&routers[2]).get("/counted").await.body == counted.to_string()
+        })
+        .await;
     }
-    println!("{what}: {requests} requests, {logged_out} logouts");
-    assert!(requests > 200 && logged_out > 20, "{what}: a load of nothing: {requests} requests, {logged_out} logouts");
+    let (requests, logouts) = (lives.iter().map(|lives| lives.requests).sum(), ended.len());
+    println!("{what}: {requests} requests, {logouts} logouts");
+    (requests, logouts)
 }
 
 #[test]

@@ -17,4 +17,5 @@ mod migration;
 mod outcomes;
 mod rotation;
 mod sessions;
+mod soak;
 mod told;

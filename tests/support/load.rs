@@ -43,7 +43,16 @@ impl Load {
     }
 
     /// Calls `request` with 0, 1, 2, ... when each is due, and waits for all answers.
-    pub async fn run<T, F>(self, mut request: impl FnMut(u64) -> F) -> Report<T>
+    pub async fn run<T, F>(self, request: impl FnMut(u64) -> F) -> Report<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.run_unless(|| false, request).await
+    }
+
+    /// As [`run`](Self::run), and begins nothing more once `is_over`.
+    pub async fn run_unless<T, F>(self, is_over: impl Fn() -> bool, mut request: impl FnMut(u64) -> F) -> Report<T>
     where
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
@@ -53,6 +62,9 @@ impl Load {
         for number in 0..self.count() {
             let due = self.due(number);
             sleep_until(begin + due).await;
+            if is_over() {
+                break;
+            }
             let answer = request(number);
             running.spawn(async move {
                 let started = begin.elapsed();

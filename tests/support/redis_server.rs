@@ -171,6 +171,16 @@ impl RedisServer {
         }
     }
 
+    /// Removes what a server that is not running has written to its disk.
+    pub fn forget(&self) {
+        assert!(self.child.is_none(), "still running");
+        for entry in std::fs::read_dir(self.dir.path()).expect("its own directory") {
+            let path = entry.expect("its own directory").path();
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.expect("its own file");
+        }
+    }
+
     fn try_launch(&mut self) -> Result<(), Failure> {
         std::fs::remove_file(self.socket()).ok();
         let mut child = self.command().spawn().unwrap_or_else(|error| {

@@ -28,7 +28,7 @@ pub(crate) const LIMIT: usize = 5;
 /// How long the load runs before the fault.
 const CALM: Duration = Duration::from_millis(400);
 
-pub(super) struct Case {
+pub(crate) struct Case {
     name: &'static str,
     url: String,
     keep: Keep,
@@ -40,20 +40,20 @@ pub(super) struct Case {
 
 impl Case {
     /// Twenty users on one instance of the app, and one who has logged out.
-    pub(super) async fn start(name: &'static str, url: &str) -> Self {
+    pub(crate) async fn start(name: &'static str, url: &str) -> Self {
         let case = Self::without_redis(name, url).await;
         assert!(case.keep.ready(Duration::from_secs(10)).await, "redis at {url} was not reached");
         case
     }
 
     /// As [`start`](Self::start), whether or not Redis is there.
-    pub(super) async fn without_redis(name: &'static str, url: &str) -> Self {
+    pub(crate) async fn without_redis(name: &'static str, url: &str) -> Self {
         Self::over(name, url, Keep::builder().redis(url).build().expect("a valid url")).await
     }
 
     /// As [`start`](Self::start), with four times the deadline and budget: for faults that have nothing to do with time, so that a
     /// stall of this machine does not look like another one.
-    pub(super) async fn patient(name: &'static str, url: &str) -> Self {
+    pub(crate) async fn patient(name: &'static str, url: &str) -> Self {
         let keep = Keep::builder().redis(url).deadline(Duration::from_millis(100)).budget(Duration::from_millis(200));
         let case = Self::over(name, url, keep.build().expect("a valid url")).await;
         assert!(case.keep.ready(Duration::from_secs(10)).await, "redis at {url} was not reached");
@@ -75,44 +75,44 @@ impl Case {
     }
 
     /// What Redis counted is lost in this fault, so that a limit may admit its quota once more.
-    pub(super) fn loses_data(mut self) -> Self {
+    pub(crate) fn loses_data(mut self) -> Self {
         self.loses_data = true;
         self
     }
 
     /// As many requests a second.
-    pub(super) fn at_rate(mut self, rate: u32) -> Self {
+    pub(crate) fn at_rate(mut self, rate: u32) -> Self {
         self.rate = rate;
         self
     }
 
-    pub(super) fn keep(&self) -> &Keep {
+    pub(crate) fn keep(&self) -> &Keep {
         &self.keep
     }
 
     /// The fault begins, once a stall of this machine is over.
-    pub(super) async fn broken(&self) {
+    pub(crate) async fn broken(&self) {
         self.is(Status::Up).await;
         self.watch.broken();
     }
 
     /// The fault ends; waits until Redis is used again.
-    pub(super) async fn healed(&self) {
+    pub(crate) async fn healed(&self) {
         self.watch.healed();
         eventually("redis is used again", async || self.keep.status() == Status::Up).await;
     }
 
     /// How often writes were given up.
-    pub(super) fn degradations(&self) -> usize {
+    pub(crate) fn degradations(&self) -> usize {
         self.watch.times(Status::Degraded)
     }
 
-    pub(super) async fn is(&self, status: Status) {
+    pub(crate) async fn is(&self, status: Status) {
         eventually(status.as_str(), async || self.keep.status() == status).await;
     }
 
     /// A user logs in and out; the token stays with somebody.
-    pub(super) async fn somebody_leaves(&self, user: u64) {
+    pub(crate) async fn somebody_leaves(&self, user: u64) {
         let mut user = Client::logged_in(&app(&self.keep), user).await;
         let stolen = user.clone();
         let answer = user.post("/logout").await;
@@ -121,7 +121,7 @@ impl Case {
     }
 
     /// Sends the load for so long, breaks and heals things meanwhile, and judges.
-    pub(super) async fn run(&self, seconds: u64, fault: impl AsyncFnOnce(&Self)) -> Figures {
+    pub(crate) async fn run(&self, seconds: u64, fault: impl AsyncFnOnce(&Self)) -> Figures {
         let mix = Arc::clone(&self.mix);
         let load = Load::new(self.rate, Duration::from_secs(seconds));
         let began = Instant::now();
@@ -177,7 +177,7 @@ impl Case {
 }
 
 /// All answers are right, and nobody waited; what is remembered of them.
-pub(super) fn judge_answers(name: &str, report: &Report<Judged>, figures: &Figures) -> Vec<Seen> {
+pub(crate) fn judge_answers(name: &str, report: &Report<Judged>, figures: &Figures) -> Vec<Seen> {
     let wrong: Vec<_> = report.samples().iter().filter_map(|sample| sample.outcome.as_ref().err()).collect();
     assert!(wrong.is_empty(), "{name}: {} wrong, first: {:?}", wrong.len(), &wrong[..wrong.len().min(3)]);
     let (number, due) = figures.slowest;

@@ -22,28 +22,28 @@ const DEADLINE: Duration = Duration::from_millis(25);
 
 /// The figures of one case.
 #[derive(Debug)]
-pub(super) struct Figures {
-    pub(super) requests: usize,
-    pub(super) failures: usize,
+pub(crate) struct Figures {
+    pub(crate) requests: usize,
+    pub(crate) failures: usize,
     /// The longest that a request took from when the load began it.
-    pub(super) worst: Duration,
+    pub(crate) worst: Duration,
     /// Which request that was, and when it was due.
-    pub(super) slowest: (usize, Duration),
+    pub(crate) slowest: (usize, Duration),
     /// How long the fault was there before its first sign in `keep.status()`.
-    pub(super) to_open: Option<Duration>,
+    pub(crate) to_open: Option<Duration>,
     /// From the end of the fault until Redis was used again.
-    pub(super) to_recover: Option<Duration>,
+    pub(crate) to_recover: Option<Duration>,
     /// How often Redis was given up while the fault was there.
-    pub(super) openings: usize,
+    pub(crate) openings: usize,
     /// How many requests felt the fault at all.
-    pub(super) felt: usize,
+    pub(crate) felt: usize,
     /// How long the task that watches slept over at most while the fault was there: this machine's own stalls.
-    pub(super) stall: Duration,
+    pub(crate) stall: Duration,
 }
 
 impl Figures {
     /// Of a load that began at `began`.
-    pub(super) fn of(report: &Report<Judged>, watch: &Watch, began: Instant) -> Self {
+    pub(crate) fn of(report: &Report<Judged>, watch: &Watch, began: Instant) -> Self {
         let samples = report.samples();
         let (slowest, worst) = samples.iter().map(own).enumerate().max_by_key(|(_, took)| *took).expect("some");
         Self {
@@ -60,7 +60,7 @@ impl Figures {
     }
 
     #[track_caller]
-    pub(super) fn noticed_within(&self, millis: u64) {
+    pub(crate) fn noticed_within(&self, millis: u64) {
         assert!(self.to_open.is_some_and(|time| time < Duration::from_millis(millis)), "{self:?}");
     }
 
@@ -74,13 +74,13 @@ impl Figures {
     }
 
     #[track_caller]
-    pub(super) fn recovered_within(&self, millis: u64) {
+    pub(crate) fn recovered_within(&self, millis: u64) {
         // Without a figure it was back before the case could say that the fault is over.
         assert!(self.to_recover.is_none_or(|time| time < Duration::from_millis(millis)), "{self:?}");
     }
 
     /// One line, read by `./check outages`.
-    pub(super) fn print(&self, name: &str) {
+    pub(crate) fn print(&self, name: &str) {
         let shown = |time: Option<Duration>| time.map_or("-".to_owned(), millis);
         println!(
             "figures | {name} | {} | {} | {} | {} | {} | {}",
@@ -119,7 +119,7 @@ fn millis(time: Duration) -> String {
 const EVERY: Duration = Duration::from_millis(1);
 
 /// Notes every change of a keep's status, and when the fault began and ended.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     changes: Arc<Mutex<Vec<(Instant, Status)>>>,
     /// When it slept over, and for how long.
     stalls: Arc<Mutex<Vec<(Instant, Duration)>>>,
@@ -128,7 +128,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(keep: &Keep) -> Self {
+    pub(crate) fn start(keep: &Keep) -> Self {
         let changes = Arc::new(Mutex::new(Vec::new()));
         let stalls = Arc::new(Mutex::new(Vec::new()));
         let (noted, slept, keep, mut last) = (Arc::clone(&changes), Arc::clone(&stalls), keep.clone(), keep.status());
@@ -152,12 +152,12 @@ impl Watch {
     }
 
     /// The fault begins now.
-    pub(super) fn broken(&self) {
+    pub(crate) fn broken(&self) {
         self.marks.lock().expect("no panic while held").0 = Some(Instant::now());
     }
 
     /// The fault ends now.
-    pub(super) fn healed(&self) {
+    pub(crate) fn healed(&self) {
         self.marks.lock().expect("no panic while held").1 = Some(Instant::now());
     }
 
@@ -178,26 +178,26 @@ impl Watch {
     }
 
     /// How often this status came while the fault was there: before and after it this machine may stall as it likes.
-    pub(super) fn times(&self, wanted: Status) -> usize {
+    pub(crate) fn times(&self, wanted: Status) -> usize {
         let (began, ended) = *self.marks.lock().expect("no panic while held");
         let is_within = |at: Instant| began.is_none_or(|began| at >= began) && ended.is_none_or(|ended| at <= ended);
         self.changes().into_iter().filter(|(at, status)| *status == wanted && is_within(*at)).count()
     }
 
-    pub(super) fn to_open(&self) -> Option<Duration> {
+    pub(crate) fn to_open(&self) -> Option<Duration> {
         let began = self.marks.lock().expect("no panic while held").0?;
         let noticed = self.changes().into_iter().find(|(at, status)| *at >= began && *status != Status::Up)?;
         Some(noticed.0 - began)
     }
 
-    pub(super) fn to_recover(&self) -> Option<Duration> {
+    pub(crate) fn to_recover(&self) -> Option<Duration> {
         let ended = self.marks.lock().expect("no panic while held").1?;
         let back = self.changes().into_iter().find(|(at, status)| *at >= ended && *status == Status::Up)?;
         Some(back.0 - ended)
     }
 
     /// What it became, and when.
-    pub(super) fn changes(&self) -> Vec<(Instant, Status)> {
+    pub(crate) fn changes(&self) -> Vec<(Instant, Status)> {
         self.changes.lock().expect("no panic while held").clone()
     }
 }

@@ -6,18 +6,18 @@ use http::StatusCode;
 
 use crate::app::{Answer, Client, page};
 
-pub(super) const USERS: usize = 20;
+pub(crate) const USERS: usize = 20;
 
 /// Whom a case sends requests for.
-pub(super) struct Mix {
-    pub(super) users: Vec<Client>,
+pub(crate) struct Mix {
+    pub(crate) users: Vec<Client>,
     /// Clients with a token of a session that has ended.
-    pub(super) ended: Mutex<Vec<Client>>,
+    pub(crate) ended: Mutex<Vec<Client>>,
 }
 
 /// What is remembered of an answer that was right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(crate) enum Seen {
     Nothing,
     /// The limit let this user's request pass; whether this instance counted it alone.
     Admitted {
@@ -30,13 +30,13 @@ pub(super) enum Seen {
     },
 }
 
-pub(super) type Judged = Result<Seen, String>;
+pub(crate) type Judged = Result<Seen, String>;
 
 impl Mix {
     /// The request of this number: all kinds in turn, and now and then somebody who has logged out.
-    pub(super) async fn send(self: Arc<Self>, number: u64) -> Judged {
+    pub(crate) async fn send(self: Arc<Self>, number: u64) -> Judged {
         if number % 25 == 24 {
-            return self.knock(number / 25).await;
+            return knock(&self.ended, number / 25).await;
         }
         let users = self.users.len();
         let user = usize::try_from(number).expect("small") % users;
@@ -52,30 +52,31 @@ impl Mix {
             _ => right("/count", &client.post("/count").await, "").map(|_| Seen::Counted { user }),
         }
     }
+}
 
-    /// Nobody who has logged out is served: they come in turn.
-    pub(super) async fn knock(&self, turn: u64) -> Judged {
-        let stolen = {
-            let ended = self.ended.lock().expect("no panic while held");
-            ended.get(usize::try_from(turn).expect("small") % ended.len().max(1)).cloned()
-        };
-        let Some(mut stolen) = stolen else { return Ok(Seen::Nothing) };
-        let answer = stolen.get("/me").await;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Err(format!("alive after a logout: {} {}", answer.status, answer.body));
-        }
-        Ok(Seen::Nothing)
+/// Nobody who has logged out is served: they come in turn.
+pub(crate) async fn knock(ended: &Mutex<Vec<Client>>, turn: u64) -> Judged {
+    let stolen = {
+        let ended = ended.lock().expect("no panic while held");
+        ended.get(usize::try_from(turn).expect("small") % ended.len().max(1)).cloned()
+    };
+    let Some(mut stolen) = stolen else { return Ok(Seen::Nothing) };
+    let answer = stolen.get("/me").await;
+    match answer.status {
+        StatusCode::UNAUTHORIZED => Ok(Seen::Nothing),
+        other => Err(format!("alive after a logout: {other} {}", answer.body)),
     }
 }
 
-pub(super) fn right(path: &str, answer: &Answer, body: &str) -> Judged {
+pub(crate) fn right(path: &str, answer: &Answer, body: &str) -> Judged {
     if answer.status == StatusCode::OK && (body.is_empty() || answer.body == body) {
         return Ok(Seen::Nothing);
     }
     Err(format!("{path}: {} {:?} instead of {body:?}", answer.status, answer.body))
 }
 
-fn limited(user: usize, answer: &Answer) -> Judged {
+/// An answer of a route with a limit.
+pub(crate) fn limited(user: usize, answer: &Answer) -> Judged {
     let is_local = answer.header("redis-status").contains("rate-limit=local");
     match answer.status {
         StatusCode::OK => Ok(Seen::Admitted { user, is_local }),

@@ -8,13 +8,13 @@ use towerkeep::Status;
 use super::case::Case;
 use crate::support::{RedisServer, eventually};
 
-pub(super) async fn ask(server: &RedisServer, words: &[&str]) -> redis::RedisResult<redis::Value> {
+pub(crate) async fn ask(server: &RedisServer, words: &[&str]) -> redis::RedisResult<redis::Value> {
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
     command.query_async(&mut server.client().await).await
 }
 
-pub(super) async fn tell(server: &RedisServer, words: &[&str]) {
+pub(crate) async fn tell(server: &RedisServer, words: &[&str]) {
     ask(server, words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"));
 }
 
