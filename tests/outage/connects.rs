@@ -16,6 +16,7 @@ use towerkeep::{Keep, Status, session::SessionConfig};
 use crate::{
     app::{Client, app},
     support::{FaultProxy, Load, Mode, RedisServer, eventually, redis_server::free_port},
+    turns::alone,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -84,7 +85,7 @@ async fn under_load(keep: &Keep, length: Duration, fault: impl Future<Output = (
         while Instant::now() < ends {
             let error = kv.set("large", &value, Duration::from_secs(60)).await.err();
             assert!(error.is_none_or(|error| error.is_unavailable()));
-            sleep(Duration::from_millis(10)).await;
+            sleep(SECOND / 20).await;
         }
     });
     let load = tokio::spawn(load);
@@ -121,6 +122,7 @@ fn told(what: &str, moments: &[Instant], began: Instant) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_resets_everybody_is_not_stormed() {
+    let _turn = alone().await;
     let (_server, proxy, keep) = proxied().await;
     let began = Instant::now() + Duration::from_millis(300);
     under_load(&keep, 5 * SECOND, async {
@@ -136,6 +138,7 @@ async fn a_server_that_resets_everybody_is_not_stormed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_comes_and_goes_is_not_stormed() {
+    let _turn = alone().await;
     let (_server, proxy, keep) = proxied().await;
     let began = Instant::now() + Duration::from_millis(300);
     under_load(&keep, 5 * SECOND, async {
@@ -153,6 +156,7 @@ async fn a_server_that_comes_and_goes_is_not_stormed() {
 /// As [`a_server_that_comes_and_goes_is_not_stormed`], of one that is away for half of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_away_every_other_moment_is_not_stormed() {
+    let _turn = alone().await;
     let (_server, proxy, keep) = proxied().await;
     let began = Instant::now() + Duration::from_millis(300);
     let length = 5 * SECOND;
@@ -173,6 +177,7 @@ async fn a_server_that_is_away_every_other_moment_is_not_stormed() {
 /// The connection in use goes on meanwhile: large values, the listener and health checks want others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_room_for_a_connection_is_not_stormed() {
+    let _turn = alone().await;
     let (server, _proxy, keep) = proxied().await;
     let mut admin = server.client().await;
     let config = async |mut admin: redis::aio::MultiplexedConnection, most: &str| {
@@ -196,6 +201,7 @@ fn a_refused_port_is_not_stormed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     metrics::with_local_recorder(&connects, || {
         runtime.block_on(async {
+            let _turn = alone().await;
             let began = Instant::now();
             let keep = instance(&format!("redis://127.0.0.1:{}", free_port()));
             under_load(&keep, 4 * SECOND, sleep(4 * SECOND)).await;

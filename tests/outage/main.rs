@@ -19,3 +19,4 @@ mod rotation;
 mod sessions;
 mod soak;
 mod told;
+mod turns;

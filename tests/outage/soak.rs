@@ -37,6 +37,7 @@ use crate::{
         FaultProxy, RedisServer, eventually,
         load::{Load, Report},
     },
+    turns::alone,
 };
 
 /// Requests a second on each instance, beside those of the users who live there.
@@ -157,6 +158,7 @@ fn load<F: Future<Output = Judged> + Send + 'static>(
 /// 6. A cached body is the handler's, and no request waits longer than its budget.
 /// 7. Both instances use Redis again two seconds after the last fault, or when the proof that flapping asks for is made.
 async fn soak(name: &str, seed: Seed, each: usize, (pause, length): (Duration, Duration), users_pause: Duration) {
+    let _turn = alone().await;
     let schedule = Schedule::draw(seed.0, each, pause, length);
     println!("{name}: TOWERKEEP_SEED={}\n{schedule}", seed.0);
     let mut soak = Soak::start(users_pause).await;

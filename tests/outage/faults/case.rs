@@ -18,6 +18,7 @@ use crate::{
         eventually,
         load::{Load, Report},
     },
+    turns::{Turn, alone, beside},
 };
 
 const RATE: u32 = 500;
@@ -36,6 +37,7 @@ pub(crate) struct Case {
     watch: Watch,
     rate: u32,
     loses_data: bool,
+    turn: Option<Turn>,
 }
 
 impl Case {
@@ -61,6 +63,7 @@ impl Case {
     }
 
     async fn over(name: &'static str, url: &str, keep: Keep) -> Self {
+        let turn = Some(beside().await);
         keep.ready(Duration::from_millis(500)).await;
         let router = app(&keep);
         let mut users = Vec::new();
@@ -68,8 +71,16 @@ impl Case {
             users.push(Client::logged_in(&router, user).await);
         }
         let mix = Arc::new(Mix { users, ended: std::sync::Mutex::default() });
-        let case =
-            Self { name, url: url.to_owned(), watch: Watch::start(&keep), keep, mix, rate: RATE, loses_data: false };
+        let case = Self {
+            name,
+            url: url.to_owned(),
+            watch: Watch::start(&keep),
+            keep,
+            mix,
+            rate: RATE,
+            loses_data: false,
+            turn,
+        };
         case.somebody_leaves(100).await;
         case
     }
@@ -80,9 +91,11 @@ impl Case {
         self
     }
 
-    /// As many requests a second.
-    pub(crate) fn at_rate(mut self, rate: u32) -> Self {
+    /// As many requests a second, with the machine to itself.
+    pub(crate) async fn at_rate(mut self, rate: u32) -> Self {
         self.rate = rate;
+        drop(self.turn.take());
+        self.turn = Some(alone().await);
         self
     }
 

@@ -37,7 +37,7 @@ const MANY: u32 = 1_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_under_a_greater_load() {
     let mut server = RedisServer::start();
-    let case = Case::start("kill -9, a greater load", &server.url()).await.loses_data().at_rate(MANY);
+    let case = Case::start("kill -9, a greater load", &server.url()).await.loses_data().at_rate(MANY).await;
     let figures = case
         .run(2, async |case| {
             case.broken().await;

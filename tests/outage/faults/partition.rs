@@ -25,6 +25,7 @@ use crate::{
         FaultProxy, Mode, RedisServer, eventually,
         load::{Load, Report},
     },
+    turns::alone,
 };
 
 /// Requests a second on each instance; as many more from when the partition heals.
@@ -221,6 +222,7 @@ impl Two {
 /// 6. What was added in a session on either, and in one session on both, is added once; so is what was added to counters.
 /// 7. Redis admits no more than a limit, nor does the connected instance, and the other one alone no more than its share.
 async fn partitioned(name: &str, length: Duration, users: u64) {
+    let _turn = alone().await;
     let two = Two::start(users).await;
     let watches = two.sides().map(|side| Watch::start(&side.keep));
     let healing = Duration::from_millis(2_000);
