@@ -173,8 +173,9 @@ async fn soak(name: &str, seed: Seed, each: usize, (pause, length): (Duration, D
     let proxies = soak.sides.each_ref().map(|side| &side.proxy);
     suffer(&mut soak.server, proxies, &schedule).await;
     watches.iter().for_each(Watch::healed);
+    let healed = Instant::now();
     for (side, watch) in soak.sides.iter().zip(&watches) {
-        let (healed, patience) = (Instant::now(), patience(watch));
+        let patience = patience(watch);
         while side.keep.status() != Status::Up && healed.elapsed() < patience {
             sleep(Duration::from_millis(5)).await;
         }
