@@ -263,6 +263,15 @@ impl FallbackSessionStore {
         self.0.store.load(cx, id).await
     }
 
+    /// Whether the store should have more than it says.
+    fn is_odd(&self, id: SessionId, cx: &Cx, answer: &Result<Option<Record>>) -> bool {
+        match answer {
+            Ok(None) => self.is_missed(id, cx),
+            Ok(Some(stored)) => self.local().newer_than(stored, self.now(cx)).is_some(),
+            Err(_) => false,
+        }
+    }
+
     /// Whether a copy could be served of a session that is not there.
     fn is_missed(&self, id: SessionId, cx: &Cx) -> bool {
         self.local().find(id, self.now(cx)).is_some()
@@ -293,9 +302,27 @@ impl FallbackSessionStore {
     ) -> Result<Option<Record>> {
         let answer = match answer {
             Ok(None) if self.is_missed(id, cx) => self.second_look(cx, id).await,
+            Ok(Some(stored)) if self.local().newer_than(&stored, now).is_some() => {
+                self.brought_forward(cx, id, now).await
+            }
             answer => answer,
         };
         self.loaded(cx, id, now, answer)
+    }
+
+    /// A state older than one that the store has confirmed was read just before that one, or the store has lost its data, and an
+    /// older copy was written back while the confirmation was on its way: then the newer one is written over it.
+    async fn brought_forward(&self, cx: &Cx, id: SessionId, now: Timestamp) -> Result<Option<Record>> {
+        let Some(stored) = self.0.store.load(cx, id).await? else { return self.second_look(cx, id).await };
+        let Some(newer) = self.local().newer_than(&stored, now) else { return Ok(Some(stored)) };
+        match self.0.store.save(cx, &newer, stored.stamp(), None).await? {
+            Save::Saved => {
+                SessionFallback::Restored.count();
+                Ok(Some(newer))
+            }
+            Save::Conflict(stored) => Ok(Some(*stored)),
+            Save::Gone => self.second_look(cx, id).await,
+        }
     }
 
     /// The answer to what may end or replace a session. When nobody waits for it any more, the copy is forgotten: it may

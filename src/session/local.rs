@@ -175,6 +175,12 @@ impl Local {
         self.find(id, now)
     }
 
+    /// The copy of what the store has confirmed, where that is newer than what it holds now.
+    pub(super) fn newer_than(&self, stored: &Record, now: Timestamp) -> Option<Record> {
+        let copy = self.copies.get(&stored.id()).filter(|copy| copy.pending.is_none() && self.serves(copy, now))?;
+        (copy.record.stamp() > stored.stamp() && !stored.read_only).then(|| copy.record.clone())
+    }
+
     fn serves(&self, copy: &Copy, now: Timestamp) -> bool {
         copy.record.is_live(now) && now.since(copy.confirmed) < self.limits.max_stale
     }

@@ -75,3 +75,17 @@ async fn what_is_lost_again_while_it_is_written_back_is_written_back_again() {
     store.replay(&emptied, &cx(), Data::Lost).await.expect("up");
     assert!(emptied.store.load(&cx(), record.id()).await.expect("memory").is_some());
 }
+
+/// The answer to a save came so late that an older copy was written back before it: the next request counted from that one.
+#[tokio::test]
+async fn what_was_saved_just_before_the_loss_is_not_older_after_it() {
+    let (emptied, store, record) = seen().await;
+    let next = changed(&record);
+    let saved = store.save(&cx(), &next, record.stamp(), None).await.expect("up");
+    assert!(matches!(saved, Save::Saved), "{saved:?}");
+    emptied.lose(&record).await;
+    assert_eq!(emptied.create(&cx(), &record, None).await.expect("memory"), Create::Created);
+    assert_eq!(store.load(&cx(), record.id()).await.expect("up").expect("there").data(), next.data());
+    let stored = emptied.store.load(&cx(), record.id()).await.expect("memory").expect("there");
+    assert_eq!(stored.data(), next.data(), "written over what is older");
+}

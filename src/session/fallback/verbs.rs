@@ -25,9 +25,7 @@ impl SessionStore for FallbackSessionStore {
         if self.is_settled() {
             let mut answer = self.0.store.load(cx, id);
             return match answer.take_ready() {
-                Some(answer) if !(matches!(answer, Ok(None)) && self.is_missed(id, cx)) => {
-                    StoreFuture::ready(self.loaded(cx, id, now, answer))
-                }
+                Some(answer) if !self.is_odd(id, cx, &answer) => StoreFuture::ready(self.loaded(cx, id, now, answer)),
                 known => {
                     let cx = cx.clone();
                     StoreFuture::boxed(async move {
