@@ -330,10 +330,12 @@ impl Local {
         };
         self.births -= usize::from(copy.is_born());
         if told.is_merged && copy.record.stamp() != told.sent.stamp() {
+            // Without any, the store has confirmed what came after.
+            let Some(pending) = copy.pending.take() else { return };
             // Of the changes kept, those that the store has by now are not made again.
-            let changes = match copy.pending.take() {
-                Some(Pending::Over { changes, .. }) => changes,
-                Some(Pending::Born) | None => None,
+            let changes = match pending {
+                Pending::Over { changes, .. } => changes,
+                Pending::Born => None,
             };
             copy.pending = Some(Pending::Over { base: Box::new(told.sent.clone()), changes });
             return;

@@ -234,8 +234,29 @@ impl FallbackSessionStore {
             if stored.is_some() {
                 SessionFallback::Restored.count();
             }
-            self.local().told_change(&Told { sent: record, stored: stored.as_ref(), is_merged: true }, now);
+            self.told_copy(store, cx, record, stored.as_ref(), now).await?;
             self.tell_if_ended(store, cx, record).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what the store holds after a copy was written back: that one, or a newer one. Changes that were kept meanwhile are
+    /// merged later; a state that was saved before the data was lost, and confirmed since, is written over the older copy.
+    async fn told_copy(
+        &self,
+        store: &dyn SessionStore,
+        cx: &Cx,
+        sent: &Record,
+        stored: Option<&Record>,
+        now: Timestamp,
+    ) -> Result<()> {
+        match stored.filter(|stored| !is_same(stored, sent)) {
+            Some(other) => self.local().confirm(other, now),
+            None => self.local().told_change(&Told { sent, stored, is_merged: true }, now),
+        }
+        let newer = stored.and_then(|stored| Some((self.local().newer_than(stored, now)?, stored.stamp())));
+        if let Some((newer, older)) = newer {
+            self.replace(store, cx, &newer, older).await?;
         }
         Ok(())
     }

@@ -89,3 +89,21 @@ async fn what_was_saved_just_before_the_loss_is_not_older_after_it() {
     let stored = emptied.store.load(&cx(), record.id()).await.expect("memory").expect("there");
     assert_eq!(stored.data(), next.data(), "written over what is older");
 }
+
+/// The state from before it was taken for a change that the store had yet to hear of, and made on top of what was saved later.
+#[tokio::test]
+async fn what_is_saved_while_an_older_copy_is_written_back_is_not_undone() {
+    let (emptied, store, record) = seen().await;
+    let (next, user) = (changed(&record), store.clone());
+    let (sent, over) = (next.clone(), record.stamp());
+    emptied.before_a_creation(move || {
+        StoreFuture::boxed(async move {
+            user.save(&cx(), &sent, over, None).await.map(|saved| assert!(matches!(saved, Save::Saved)))
+        })
+    });
+    store.replay(&emptied, &cx(), Data::Lost).await.expect("up");
+    assert!(store.is_settled(), "nothing is left to be merged");
+    let last = testing::change(&next, crate::session::Data::from_json(r#"{"n":2}"#).expect("an object"), START);
+    assert!(matches!(store.save(&cx(), &last, next.stamp(), None).await.expect("up"), Save::Saved));
+    assert_eq!(store.load(&cx(), record.id()).await.expect("up").expect("there").data(), last.data());
+}

@@ -27,7 +27,11 @@ pub(super) struct Faulty {
     away: Arc<Mutex<Option<Record>>>,
     /// All is lost just before the next load.
     doomed: Arc<Mutex<Option<Record>>>,
+    /// What happens just before the next creation.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+type Meanwhile = Box<dyn FnOnce() -> StoreFuture<()> + Send>;
 
 impl Faulty {
     pub(super) fn new() -> Self {
@@ -39,6 +43,7 @@ impl Faulty {
             is_emptied: OutageSwitch::default(),
             away: Arc::default(),
             doomed: Arc::default(),
+            meanwhile: Arc::default(),
         }
     }
 
@@ -55,6 +60,10 @@ impl Faulty {
     /// Loses it, and says so, when it is looked for.
     pub(super) fn lose_when_asked(&self, record: &Record) {
         *self.doomed.lock().expect("no panic while held") = Some(record.clone());
+    }
+
+    pub(super) fn before_a_creation(&self, meanwhile: impl FnOnce() -> StoreFuture<()> + Send + 'static) {
+        *self.meanwhile.lock().expect("no panic while held") = Some(Box::new(meanwhile));
     }
 
     fn unless_away<T: Send + 'static>(&self, missing: T, verb: StoreFuture<T>) -> StoreFuture<T> {
@@ -93,7 +102,14 @@ impl SessionStore for Faulty {
         })
     }
     fn create(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
-        self.answer(self.store.create(cx, record, cap))
+        let Some(meanwhile) = self.meanwhile.lock().expect("no panic while held").take() else {
+            return self.answer(self.store.create(cx, record, cap));
+        };
+        let (this, cx, record) = (self.clone(), cx.clone(), record.clone());
+        StoreFuture::boxed(async move {
+            meanwhile().await?;
+            this.store.create(&cx, &record, cap).await
+        })
     }
     fn save(&self, cx: &Cx, record: &Record, over: Stamp, cap: Option<NonZeroU32>) -> StoreFuture<Save> {
         self.unless_away(Save::Gone, self.answer(self.store.save(cx, record, over, cap)))
