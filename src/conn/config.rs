@@ -106,7 +106,7 @@ impl RedisConfig {
     ///
     /// A connection that is there goes on with the credentials it was made with, so a password is changed without an outage:
     /// let Redis accept the new one beside the old (`ACL SETUSER towerkeep >new`), have the provider say the new one, and
-    /// remove the old one (`<old`) any time later. Where the provider fails nothing is connected, and it is asked again; its error
+    /// remove the old one (`<old`) any time later. Where it fails or panics nothing is connected, and it is asked again; its error
     /// is not logged, because it may hold what is secret.
     ///
     /// ```no_run

@@ -1,7 +1,8 @@
 //! Who we are to Redis: what the URL says, or what somebody says anew for each connection.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
+use futures_util::FutureExt as _;
 use redis::{Client, ConnectionInfo, RedisResult};
 
 use super::fault::Fault;
@@ -50,10 +51,12 @@ impl Provider {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Credentials, E>> + Send + 'static,
     {
+        let provider = Arc::new(provider);
         Self(Arc::new(move || {
-            let asked = provider();
-            // What an error says may be secret.
-            Box::pin(async move { asked.await.ok() })
+            let provider = Arc::clone(&provider);
+            // What an error says may be secret. A panic is one, too: it must not end the task that reconnects.
+            let asked = AssertUnwindSafe(async move { provider().await.ok() });
+            Box::pin(async move { asked.catch_unwind().await.ok().flatten() })
         }))
     }
 }
@@ -94,5 +97,21 @@ impl Door {
             settings = settings.set_username(user);
         }
         Ok(self.info.clone().set_redis_settings(settings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::IntoConnectionInfo;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_provider_that_panics_is_one_that_fails() {
+        let info = "redis://localhost".into_connection_info().expect("a valid url");
+        let provider = Provider::new(|| -> std::future::Ready<Result<Credentials, ()>> { panic!("at once") });
+        assert_eq!(Door::new(&info, Some(&provider)).expect("valid").now().await.err(), Some(Fault::NoCredentials));
+        let provider = Provider::new(async || -> Result<Credentials, ()> { panic!("when it is waited for") });
+        assert_eq!(Door::new(&info, Some(&provider)).expect("valid").now().await.err(), Some(Fault::NoCredentials));
     }
 }
