@@ -77,10 +77,11 @@ async fn on(redis: &RedisServer) -> App {
     app
 }
 
-/// Puts what another program would leave behind in the place of `key`.
+/// Puts what another program would leave behind in the place of `key`, at once: the app writes its books by itself, too.
 async fn spoil(client: &mut MultiplexedConnection, key: &str, foreign: &[&str]) {
-    redis::cmd("DEL").arg(key).exec_async(client).await.expect("redis is up");
-    redis::cmd(foreign[0]).arg(key).arg(&foreign[1..]).exec_async(client).await.expect("redis is up");
+    let mut both = redis::pipe();
+    both.atomic().del(key).cmd(foreign[0]).arg(key).arg(&foreign[1..]);
+    both.exec_async(client).await.expect("redis is up");
 }
 
 async fn kind(client: &mut MultiplexedConnection, key: &str) -> String {
