@@ -66,6 +66,7 @@ pub(super) struct Breaker {
     /// What opened it last.
     pub(super) cause: Option<Fault>,
     pub(super) opened_at: Timestamp,
+    /// When it last closed after an outage; the first connection ends none, nor does the end of one that was forced.
     closed_at: Option<Timestamp>,
     streak: u32,
     window: Window,
@@ -221,7 +222,8 @@ impl Breaker {
         }
         let state = if self.writes { State::Closed } else { State::WriteDegraded };
         let window = Window { since: now, ..Window::default() };
-        Self { state, generation, closed_at: Some(now), streak: 0, window, written: 0, needed_writes: 1, ..self }
+        let closed_at = if self.needed >= GOOD_PROBES { Some(now) } else { self.closed_at };
+        Self { state, generation, closed_at, streak: 0, window, written: 0, needed_writes: 1, ..self }
     }
 }
 
@@ -361,12 +363,42 @@ mod tests {
         }
     }
 
+    /// Given up at `now` and proven again at once; how many probes that took.
+    fn returned(breaker: Breaker, now: Timestamp) -> (Breaker, u32) {
+        let generation = breaker.generation;
+        let opened =
+            breaker.on_event(Event::Failed { generation, fault: Fault::Dropped, answered: 0, in_flight: 0 }, now);
+        let mut back = opened;
+        while !back.is_proven() {
+            back = back.on_event(Event::ProbeGood { writes: true }, now);
+        }
+        (back.on_event(Event::Recovered { generation: generation + 1 }, now), back.good)
+    }
+
     #[test]
     fn flapping_asks_for_more_good_probes() {
-        let first = closed().on_event(failed(Fault::Dropped, 0, 0), START + seconds(60));
-        assert_eq!(first.needed, 3);
-        let soon = closed().on_event(failed(Fault::Dropped, 0, 0), START + seconds(1));
-        assert_eq!(soon.needed, 6);
+        let mut breaker = closed();
+        for needed in [3, 6, 12, 24, 48, 48] {
+            let (back, good) = returned(breaker, START + seconds(1));
+            assert_eq!(good, needed);
+            breaker = back;
+        }
+        assert_eq!(returned(breaker, START + seconds(11)).1, 3);
+    }
+
+    #[test]
+    fn the_first_connection_is_no_return_unless_it_had_to_be_proven() {
+        assert_eq!(returned(closed(), START).1, 3);
+        let unreached = Breaker::new(START).on_event(Event::ProbeBad(Fault::Dropped), START);
+        let proven = (0..3).fold(unreached, |breaker, _| breaker.on_event(Event::ProbeGood { writes: true }, START));
+        assert_eq!(returned(proven.on_event(Event::Recovered { generation: 1 }, START), START).1, 6);
+    }
+
+    #[test]
+    fn the_end_of_a_forced_outage_is_no_return() {
+        let forced = closed().on_event(Event::Force(true), START).on_event(Event::Force(false), START);
+        let back = forced.on_event(Event::ProbeGood { writes: true }, START);
+        assert_eq!(returned(back.on_event(Event::Recovered { generation: 2 }, START), START).1, 3);
     }
 
     #[test]

@@ -65,8 +65,11 @@ pub(super) struct LinkManager {
     pub(super) door: Door,
     /// Wakes all operations when the first of them is due, and when a connection has died.
     pub(super) alarm: Arc<Alarm>,
-    /// The latest generation; older connections are broken.
+    /// The generation in use; older connections are broken.
     pub(super) generation: Arc<AtomicU64>,
+    /// How many were begun. One that is given up before it is in use does not share its number with the next: what is heard of it
+    /// late would be believed of that one.
+    begun: Arc<AtomicU64>,
     /// Whether operations pass the breaker; nobody but the supervisor connects while they do not.
     pub(super) passes: Arc<AtomicBool>,
     /// When the pool may connect.
@@ -78,13 +81,14 @@ impl LinkManager {
         let unsupported = |_| Error::invalid("REDIS_URL asks for what this build does not support");
         let door = Door::new(&config.info, config.provider.as_ref()).map_err(unsupported)?;
         let alarm = Arc::new(Alarm::new());
-        Ok(Self { door, alarm, generation: Arc::default(), passes: Arc::default(), turn: Arc::default() })
+        let (generation, begun, passes, turn) = Default::default();
+        Ok(Self { door, alarm, generation, begun, passes, turn })
     }
 
     /// The supervisor's way past the breaker. The new connection is of a new generation, and has no timeouts of its own:
     /// each would be one more timer for each operation, and the deadlines are ours.
     pub(super) async fn connect_probe(&self) -> Result<Link, Fault> {
-        let generation = self.generation.load(Acquire) + 1;
+        let generation = self.begun.fetch_add(1, Relaxed) + 1;
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(MOST_IN_FLIGHT);
         let client = self.door.client().await?;
         let connected = client.get_multiplexed_async_connection_with_config(&config).await;

@@ -268,7 +268,12 @@ async fn reconnect(shared: &Arc<Shared>, tries: &mut Tries) -> Duration {
         Ok(link) => {
             tries.succeeded();
             publish(shared, Arc::clone(&link));
-            eviction::warn(shared, &link, PATIENCE).await;
+            let mut status = shared.gate.watch();
+            tokio::select! {
+                () = eviction::warn(shared, &link, PATIENCE) => {}
+                // Who is gone already is to be reached again, not waited for.
+                _ = status.wait_for(|status| *status == Status::Down) => {}
+            }
             Duration::ZERO
         }
         Err(fault) => {
