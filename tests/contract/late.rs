@@ -428,7 +428,7 @@ async fn judge(row: &Row, stop: Stop, server: &RedisServer) {
     stop.begin(server).await;
     let answer = call().await;
     // The deadline, and what the clocks of both may differ by.
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     stop.end(server).await;
     let what = format!("{} after {stop:?}", row.name);
     assert!(answer.as_ref().is_err_and(Error::is_unavailable), "{what}: {answer:?}");

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use towerkeep::{Keep, Status};
+use towerkeep::Status;
 use tracing::Level;
 
 use crate::{
-    app::{Client, app, keep},
+    app::{Client, app, keep, patient},
     logs::Lines,
     support::{RedisServer, eventually},
 };
@@ -15,14 +15,6 @@ use crate::{
 const USERS: usize = 200;
 /// Pages of 20 KB, three times what the server has room for.
 const PAGES: std::ops::Range<u64> = 20_000..21_000;
-
-/// Nothing here is about time.
-async fn patient(url: &str) -> Keep {
-    let keep = Keep::builder().redis(url).deadline(Duration::from_secs(2)).budget(Duration::from_secs(10));
-    let keep = keep.build().expect("a valid url");
-    assert!(keep.ready(Duration::from_secs(10)).await, "redis at {url} was not reached");
-    keep
-}
 
 /// How many users another instance still knows after cached pages have filled the server some times over.
 async fn users_left(policy: &str) -> usize {

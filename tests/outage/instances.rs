@@ -3,14 +3,14 @@
 use http::StatusCode;
 
 use crate::{
-    app::{Client, app, keep},
+    app::{Client, app, patient},
     support::{RedisServer, eventually},
 };
 
 #[tokio::test]
 async fn a_logout_on_one_refuses_the_next_request_on_the_other() {
     let server = RedisServer::start();
-    let (first, second) = (keep(&server.url()).await, keep(&server.url()).await);
+    let (first, second) = (patient(&server.url()).await, patient(&server.url()).await);
     let (here, there) = (app(&first), app(&second));
     let mut user = Client::logged_in(&here, 42).await;
     let mut other = user.at(&there);
@@ -22,7 +22,7 @@ async fn a_logout_on_one_refuses_the_next_request_on_the_other() {
 #[tokio::test]
 async fn changes_made_on_both_are_all_kept() {
     let server = RedisServer::start();
-    let (first, second) = (keep(&server.url()).await, keep(&server.url()).await);
+    let (first, second) = (patient(&server.url()).await, patient(&server.url()).await);
     let (here, there) = (app(&first), app(&second));
     let user = Client::logged_in(&here, 42).await;
     let mut work = tokio::task::JoinSet::new();
@@ -38,7 +38,7 @@ async fn changes_made_on_both_are_all_kept() {
 #[tokio::test]
 async fn a_limit_counts_on_both() {
     let server = RedisServer::start();
-    let (first, second) = (keep(&server.url()).await, keep(&server.url()).await);
+    let (first, second) = (patient(&server.url()).await, patient(&server.url()).await);
     let (mut here, mut there) = (Client::new(&app(&first), 7), Client::new(&app(&second), 7));
     for _ in 0..2 {
         assert_eq!(here.get("/five").await.status, StatusCode::OK);
@@ -51,9 +51,9 @@ async fn a_limit_counts_on_both() {
 #[tokio::test]
 async fn a_purge_on_one_is_seen_on_the_other() {
     let server = RedisServer::start();
-    let (first, second) = (keep(&server.url()).await, keep(&server.url()).await);
+    let (first, second) = (patient(&server.url()).await, patient(&server.url()).await);
     let (mut here, mut there) = (Client::new(&app(&first), 7), Client::new(&app(&second), 7));
-    // Both may fill it at first, and a busy machine may bypass it: then both hit one entry.
+    // Both may fill it at first: then both hit one entry.
     let mut shared = String::new();
     let both_hit = async || {
         let (first, second) = (here.get("/clock").await, there.get("/clock").await);

@@ -6,14 +6,15 @@ use http::StatusCode;
 use towerkeep::Status;
 
 use crate::{
-    app::{Client, app, keep},
+    app::{Client, app, keep, patient},
+    elsewhere::listeners,
     support::{RedisServer, eventually},
 };
 
 #[tokio::test]
 async fn each_layer_tells_what_it_did_in_place_of_redis() {
     let mut server = RedisServer::start();
-    let keep = keep(&server.url()).await;
+    let keep = patient(&server.url()).await;
     let mut user = Client::logged_in(&app(&keep), 42).await;
     for path in ["/me", "/clock", "/five", "/strict", "/open"] {
         let answer = user.get(path).await;
@@ -51,7 +52,7 @@ async fn each_layer_tells_what_it_did_in_place_of_redis() {
 #[tokio::test]
 async fn a_server_that_refuses_writes_is_read() {
     let server = RedisServer::start();
-    let keep = keep(&server.url()).await;
+    let keep = patient(&server.url()).await;
     let mut user = Client::logged_in(&app(&keep), 42).await;
     let page = user.get("/page/1").await.body;
     let replica = async |words: &[&str]| {
@@ -89,9 +90,11 @@ async fn clients_are_told_nothing_unless_somebody_asks_for_it() {
 async fn an_instance_that_nobody_asks_notices_at_once_that_redis_is_gone() {
     let mut server = RedisServer::start();
     let keep = keep(&server.url()).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    eventually("it listens", async || listeners(&server).await == 1).await;
+    let _turn = crate::turns::alone().await;
     server.kill();
     let killed = Instant::now();
     eventually("the drop is noticed", async || keep.status() == Status::Down).await;
+    // By what the idle connection in use is asked once a second it would be found in half a second or so.
     assert!(killed.elapsed() < Duration::from_millis(200), "{:?}", killed.elapsed());
 }

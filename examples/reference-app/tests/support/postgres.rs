@@ -1,7 +1,6 @@
 //! A real PostgreSQL of one test: started on a free port, stopped by its own process id.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -51,7 +50,7 @@ impl Postgres {
             .output();
         let made = made.expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = super::servers::redis_server::free_port();
         let child = unprivileged(&bin.join("postgres"))
             .arg("-D")
             .arg(&data)
