@@ -94,6 +94,15 @@ fn the_book_lists_its_pages() {
     none(&rules::summary(&summary.1, &names));
 }
 
+#[test]
+fn no_page_holds_itself_twice() {
+    let mut pages = files(&root().join("docs"), "md");
+    for page in ["README.md", "CHANGELOG.md", "examples/reference-app/README.md"] {
+        pages.push((page.to_owned(), fs::read_to_string(root().join(page)).expect("a readable text")));
+    }
+    none(&pages.iter().flat_map(|(path, text)| rules::headings(path, text)).collect::<Vec<_>>());
+}
+
 /// The rules themselves: a checker that finds nothing must be seen to find something.
 mod checker {
     use super::{
@@ -257,6 +266,12 @@ mod checker {
             &["src/key.rs:2", "key.rs:3"],
         );
         finds(&rules::reminders("src/key.rs", "// a METHODTODO, all the todos"), &[]);
+    }
+
+    #[test]
+    fn second_headings_are_found_and_comments_in_code_are_none() {
+        finds(&rules::headings("a.md", "# a\n\n## b\n```sh\n# c\n# c\n```\n## d\n### e\n### e\n"), &[]);
+        finds(&rules::headings("a.md", "# a\n## b\n# c\n## b\n"), &["# c", "## b"]);
     }
 
     #[test]

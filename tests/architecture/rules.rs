@@ -198,6 +198,24 @@ pub(crate) fn reminders(path: &str, text: &str) -> Vec<String> {
     lines.map(|(number, line)| format!("{path}:{}: {}", number + 1, line.trim())).collect()
 }
 
+/// A page has one title, and no section twice.
+pub(crate) fn headings(path: &str, text: &str) -> Vec<String> {
+    let mut is_code = false;
+    let mut found: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        is_code ^= line.starts_with("```");
+        if !is_code && (line.starts_with("# ") || line.starts_with("## ")) {
+            found.push(line);
+        }
+    }
+    let again = |(n, line): (usize, &&str)| {
+        let before = &found[..n];
+        before.contains(line) || line.starts_with("# ") && before.iter().any(|line| line.starts_with("# "))
+    };
+    let again = found.iter().enumerate().filter(|(n, line)| again((*n, line)));
+    again.map(|(_, line)| format!("{path}: a second {line:?}")).collect()
+}
+
 /// The book's summary lists every page, and no page that is not there.
 pub(crate) fn summary(summary: &str, pages: &[String]) -> Vec<String> {
     let links: Vec<_> = summary.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
