@@ -13,8 +13,8 @@ use crate::{
     Error, Result, background::Background, client_ip::TrustedProxies, clock::Clock, key::Keyspace, store::OutageSwitch,
 };
 
-/// What one request may spend waiting for Redis, over all layers.
-const BUDGET: Duration = Duration::from_millis(50);
+/// What one operation may take, and twice as much is what a request may spend waiting for Redis over all layers.
+const DEADLINE: Duration = Duration::from_millis(25);
 
 /// Settings of a [`Keep`]. A setting that cannot work is told by [`build`](KeepBuilder::build).
 ///
@@ -40,7 +40,7 @@ pub struct KeepBuilder {
     deadline: Option<Duration>,
     #[cfg(feature = "redis")]
     instances: Option<u32>,
-    budget: Duration,
+    budget: Option<Duration>,
     proxies: Result<TrustedProxies>,
     #[cfg(feature = "cache")]
     hosts: Hosts,
@@ -66,7 +66,7 @@ impl KeepBuilder {
             deadline: None,
             #[cfg(feature = "redis")]
             instances: None,
-            budget: BUDGET,
+            budget: None,
             proxies: Ok(TrustedProxies::default()),
             #[cfg(feature = "cache")]
             hosts: Hosts::default(),
@@ -130,16 +130,17 @@ impl KeepBuilder {
         self
     }
 
-    /// How long one operation of Redis may take. Defaults to 25 ms.
+    /// How long one operation of Redis may take, at most 20 s. Defaults to 25 ms, or to the budget if that is less.
     #[cfg(feature = "redis")]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// How long one request may wait for Redis over all layers. Defaults to 50 ms.
+    /// How long one request may wait for Redis over all layers, and no less than one operation may. Defaults to twice the deadline of
+    /// an operation, 50 ms.
     pub fn budget(mut self, budget: Duration) -> Self {
-        self.budget = budget;
+        self.budget = Some(budget);
         self
     }
 
@@ -201,9 +202,11 @@ impl KeepBuilder {
     pub fn build(mut self) -> Result<Keep> {
         let keys = std::mem::replace(&mut self.keys, Ok(Keyspace::default()))?;
         let proxies = std::mem::replace(&mut self.proxies, Ok(TrustedProxies::default()))?;
-        if self.budget.is_zero() {
+        if self.budget == Some(Duration::ZERO) {
             return Err(Error::invalid("a budget of 0 would keep every request from Redis; leave it out or give one"));
         }
+        #[cfg(feature = "redis")]
+        self.verify_times()?;
         #[cfg(feature = "cache")]
         self.hosts.verify()?;
         #[cfg(feature = "boards")]
@@ -213,13 +216,29 @@ impl KeepBuilder {
         Ok(self.assemble(backend))
     }
 
+    /// A late operation says something of Redis only where it had all its time: with a budget below the deadline none has.
+    #[cfg(feature = "redis")]
+    fn verify_times(&self) -> Result<()> {
+        match (self.budget, self.deadline) {
+            (Some(budget), Some(deadline)) if budget < deadline => Err(Error::invalid(format!(
+                "a request has a budget of {budget:?} for Redis, and one operation a deadline of {deadline:?}: give it at least that"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn deadline_or_default(&self) -> Duration {
+        #[cfg(feature = "redis")]
+        if let Some(deadline) = self.deadline {
+            return deadline;
+        }
+        self.budget.map_or(DEADLINE, |budget| budget.min(DEADLINE))
+    }
+
     #[cfg(feature = "redis")]
     fn backend(&mut self, keys: Keyspace) -> Result<Backend> {
         let Some(config) = std::mem::replace(&mut self.redis, Ok(None))? else { return self.memory() };
-        let mut config = config.keys(keys).provided_by(self.credentials.take());
-        if let Some(deadline) = self.deadline {
-            config = config.deadline(deadline);
-        }
+        let mut config = config.keys(keys).provided_by(self.credentials.take()).deadline(self.deadline_or_default());
         if let Some(instances) = self.instances {
             config = config.instances(instances);
         }
@@ -243,6 +262,7 @@ impl KeepBuilder {
 
     pub(super) fn assemble(self, backend: Backend) -> Keep {
         let (clock, background) = (Clock::system(), Background::default());
+        let budget = self.budget.unwrap_or_else(|| self.deadline_or_default().saturating_mul(2));
         Keep(Arc::new(Inner {
             #[cfg(feature = "session")]
             sessions: super::wire::sessions(&backend, self.sessions, &clock, &background),
@@ -263,10 +283,36 @@ impl KeepBuilder {
             #[cfg(feature = "boards")]
             trending: super::wire::trending(&backend, &clock),
             proxies: self.proxies.unwrap_or_default(),
-            budget: self.budget,
+            budget,
             health: super::wire::health(&backend),
             background,
             backend,
         }))
+    }
+}
+
+#[cfg(all(test, feature = "redis"))]
+mod tests {
+    use super::*;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// With more time for an operation than for its request no timeout counted, and a frozen Redis was asked by everybody.
+    #[test]
+    fn an_operation_never_has_more_time_than_its_request() {
+        let times = |builder: KeepBuilder| {
+            let deadline = builder.deadline_or_default();
+            (deadline, builder.budget.unwrap_or(deadline * 2))
+        };
+        let builder = KeepBuilder::new;
+        assert_eq!(times(builder()), (millis(25), millis(50)));
+        assert_eq!(times(builder().deadline(millis(100))), (millis(100), millis(200)));
+        assert_eq!(times(builder().budget(millis(10))), (millis(10), millis(10)));
+        assert_eq!(times(builder().budget(millis(100))), (millis(25), millis(100)));
+        assert!(builder().deadline(millis(100)).budget(millis(100)).build().is_ok());
+        let error = builder().deadline(millis(100)).budget(millis(99)).build().expect_err("none would count");
+        assert!(error.is_invalid() && error.to_string().contains("99ms"), "{error}");
     }
 }
