@@ -48,7 +48,7 @@ impl State {
 pub(super) enum Event {
     /// An operation failed; `answered` others succeeded since the last one that did not, `in_flight` are waiting.
     Failed { generation: u64, fault: Fault, answered: u32, in_flight: usize },
-    /// A probe went through on a connection; whether Redis took its write.
+    /// A probe went through on a connection; whether Redis takes writes.
     ProbeGood { writes: bool },
     /// A probe failed.
     ProbeBad(Fault),
@@ -167,7 +167,7 @@ impl Breaker {
             self.streak = 0;
         }
         match fault {
-            Fault::Dropped | Fault::Auth | Fault::Protocol | Fault::NotServing => self.open(fault, now),
+            Fault::Dropped | Fault::Auth | Fault::Protocol | Fault::Misfit | Fault::NotServing => self.open(fault, now),
             Fault::Timeout => {
                 self.streak += 1;
                 self.window = self.window.add(answered, 1, now);
@@ -202,6 +202,7 @@ impl Breaker {
             State::WriteDegraded if !writes => Self { written: 0, ..self },
             State::WriteDegraded if self.wants_more_writes() => Self { written: self.written + 1, ..self },
             State::WriteDegraded => Self { state: State::Closed, cause: None, written_at: Some(now), ..self },
+            State::Closed if !writes => self.refuse_writes(now),
             State::Closed | State::Forced => self,
         }
     }
@@ -333,6 +334,12 @@ mod tests {
         let still = breaker.on_event(Event::ProbeGood { writes: false }, START);
         assert_eq!(still.state, State::WriteDegraded);
         assert_eq!(still.on_event(Event::ProbeGood { writes: true }, START).state, State::Closed);
+    }
+
+    #[test]
+    fn a_probe_whose_write_is_refused_is_enough_to_refuse_all() {
+        let refused = closed().on_event(Event::ProbeGood { writes: false }, START);
+        assert_eq!((refused.state, refused.cause), (State::WriteDegraded, Some(Fault::WritesRefused)));
     }
 
     #[test]

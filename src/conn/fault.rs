@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     WritesRefused,
     /// Not the protocol we speak.
     Protocol,
+    /// Redis, and not one that serves what we are configured for: a node of a cluster, no such database, protected mode.
+    Misfit,
     /// The script is not loaded.
     NoScript,
     /// A script's guard found its deadline passed; the server's time in microseconds.
@@ -53,14 +55,31 @@ impl Fault {
         match code {
             "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" | "TRYAGAIN" => Self::NotServing,
             "NOAUTH" | "WRONGPASS" => Self::Auth,
+            "MOVED" | "ASK" | "CROSSSLOT" | "DENIED" => Self::Misfit,
             "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS" => Self::WritesRefused,
             "NOSCRIPT" => Self::NoScript,
             "WRONGTYPE" => Self::WrongType,
             "NOPERM" => Self::NoPermission,
-            // Before Redis 7 an error inside of a script is an ERR that quotes it.
-            "ERR" if detail.is_some_and(|text| text.contains("WRONGTYPE")) => Self::WrongType,
+            "ERR" => detail.map_or(Self::Other, Self::of_detail),
             "LATE" => Self::Late(detail.and_then(|time| time.trim().parse().ok()).unwrap_or(0)),
             _ => Self::Other,
+        }
+    }
+
+    /// What an error without a code of its own says.
+    fn of_detail(detail: &str) -> Self {
+        // Before Redis 7 an error inside of a script is quoted so.
+        if detail.contains("WRONGTYPE") {
+            return Self::WrongType;
+        }
+        let is_quoted = |code| detail.starts_with("Error running script") && detail.contains(code);
+        if ["-OOM ", "-READONLY ", "-MISCONF ", "-NOREPLICAS "].into_iter().any(is_quoted) {
+            return Self::WritesRefused;
+        }
+        // To SELECT, with which a connection begins.
+        match detail.starts_with("DB index is out of range") || detail.starts_with("SELECT is not allowed") {
+            true => Self::Misfit,
+            false => Self::Other,
         }
     }
 
@@ -74,6 +93,7 @@ impl Fault {
             Self::NoCredentials => "no_credentials",
             Self::WritesRefused => "writes_refused",
             Self::Protocol => "protocol",
+            Self::Misfit => "misfit",
             Self::NoScript => "no_script",
             Self::Late(_) => "late",
             Self::WrongType => "wrong_type",
@@ -93,11 +113,45 @@ impl Fault {
             Self::NoCredentials => "there are no credentials for redis",
             Self::WritesRefused => "redis refuses writes now",
             Self::Protocol => "redis answered in another protocol",
+            Self::Misfit => "redis does not serve what is configured",
             Self::NoScript => "redis has lost a script",
             Self::Late(_) => "redis got the command after its deadline and did nothing",
             Self::NoPermission => "redis' access rules do not allow the command",
             Self::Other => "redis answered with an error",
         };
         Error::unavailable(format!("{command}: {text}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_within_a_script_of_an_older_server_is_read() {
+        let quoted = |error| format!("Error running script (call to f_4b0): @user_script:1: @user_script: 1: {error}");
+        for (error, fault) in [
+            ("-OOM command not allowed when used memory > 'maxmemory'.", Fault::WritesRefused),
+            ("-READONLY You can't write against a read only replica.", Fault::WritesRefused),
+            ("-MISCONF Redis is configured to save RDB snapshots", Fault::WritesRefused),
+            ("-NOREPLICAS Not enough good replicas to write.", Fault::WritesRefused),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", Fault::WrongType),
+            ("attempt to index a nil value", Fault::Other),
+        ] {
+            assert_eq!(Fault::of_code("ERR", Some(&quoted(error))), fault, "{error}");
+        }
+        assert_eq!(Fault::of_code("ERR", Some("unknown command 'x', with args beginning with: '-OOM '")), Fault::Other);
+        assert_eq!(Fault::of_code("ERR", None), Fault::Other);
+    }
+
+    #[test]
+    fn a_server_of_another_kind_is_told_from_one_that_fails() {
+        for code in ["MOVED", "ASK", "CROSSSLOT", "DENIED"] {
+            assert_eq!(Fault::of_code(code, None), Fault::Misfit);
+        }
+        for detail in ["DB index is out of range", "SELECT is not allowed in cluster mode"] {
+            assert_eq!(Fault::of_code("ERR", Some(detail)), Fault::Misfit);
+        }
+        assert_eq!(Fault::of_code("ERR", Some("max number of clients reached")), Fault::Other);
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Command, Notices, RedisConfig, Reply, Script, ScriptCall, alarm,
+    Command, Notices, RecoveryStep, RedisConfig, Reply, Script, ScriptCall, Stage, alarm,
     link::{Link, Operation},
     script::VERB,
     subscriber,
@@ -32,31 +32,9 @@ pub struct Redis {
     via: Option<Arc<Link>>,
 }
 
-/// When in a recovery a step runs; regular operations are refused until all have run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    /// Purges made during the outage are replayed.
-    Purges,
-    /// Sessions are written back, tombstones first.
-    Sessions,
-    /// Counts, log entries and scores that were held back are written.
-    #[cfg(feature = "boards")]
-    Records,
-}
-
-/// What a recovery step works with: a handle that reaches Redis while everybody else is still refused.
-pub(crate) struct Recovery {
-    pub(crate) redis: Redis,
-}
-
-/// Something to be done whenever Redis is reached again, and the first time.
-pub(crate) trait RecoveryStep: Send + Sync + 'static {
-    /// Does it. An unavailable error means that Redis is gone again: the recovery starts anew later.
-    fn run(&self, recovery: Recovery) -> StoreFuture<()>;
-}
-
 impl Redis {
-    /// A handle to the server of `config`; connects in the background.
+    /// A handle to the server of `config`; connects in the background, on the runtime that this is called in. Once that has ended,
+    /// Redis is down for good to this handle: make one for each runtime.
     ///
     /// # Errors
     /// Invalid, when called outside of a Tokio runtime.

@@ -15,11 +15,15 @@ use std::{
 use bb8::ManageConnection;
 use bb8_redis::RedisConnectionManager;
 use redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value, aio::MultiplexedConnection};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
-    Command, RedisConfig, Reply, Script, ScriptCall, alarm::Alarm, credentials::Door, fault::Fault, pace::Turn,
-    supervisor::Shared,
+    Command, RedisConfig, Reply, Script, ScriptCall,
+    alarm::Alarm,
+    credentials::Door,
+    fault::Fault,
+    pace::Turn,
+    supervisor::{PATIENCE, Shared},
 };
 use crate::{Cx, Error, Result, clock::Timestamp};
 
@@ -100,6 +104,11 @@ impl LinkManager {
         self.generation.store(generation, Release);
     }
 
+    /// Whether a connection leads to nowhere, or to where the one in use does not lead any more.
+    fn is_outdated(&self, link: &Link) -> bool {
+        link.is_dead() || link.generation < self.generation.load(Acquire)
+    }
+
     fn link(&self, mux: MultiplexedConnection, generation: u64) -> Link {
         let (dead, in_flight) = (AtomicBool::new(false), AtomicUsize::new(0));
         Link { mux, generation, dead, alarm: Arc::clone(&self.alarm), in_flight }
@@ -121,10 +130,16 @@ impl ManageConnection for LinkManager {
         }
         self.turn.come().await;
         crate::telemetry::count("towerkeep_redis_connects_total", [("by", "pool")]);
-        let info = self.door.now().await.map_err(|_| refused())?;
-        let mut mux = RedisConnectionManager::new(info)?.connect().await?;
+        // Before it leads anywhere: one that is begun before a failover is older than it.
+        let generation = self.generation.load(Acquire);
+        let connecting = async {
+            let info = self.door.now().await.map_err(|_| refused())?;
+            RedisConnectionManager::new(info)?.connect().await
+        };
+        // The pool would wait for ever, and for four of them nobody gets another.
+        let mut mux = timeout(PATIENCE, connecting).await.map_err(|_| refused())??;
         mux.set_response_timeout(BULK_TIMEOUT);
-        Ok(Arc::new(self.link(mux, self.generation.load(Acquire))))
+        Ok(Arc::new(self.link(mux, generation)))
     }
 
     async fn is_valid(&self, link: &mut Arc<Link>) -> RedisResult<()> {
@@ -132,7 +147,7 @@ impl ManageConnection for LinkManager {
     }
 
     fn has_broken(&self, link: &mut Arc<Link>) -> bool {
-        link.is_dead() || link.generation < self.generation.load(Acquire)
+        self.is_outdated(link)
     }
 }
 
@@ -165,7 +180,8 @@ impl Operation {
         if allowed.is_zero() {
             return Err(Error::unavailable("this request has spent its time for redis"));
         }
-        if link.in_flight.fetch_add(1, AcqRel) >= MOST_IN_FLIGHT {
+        // A recovery over the connection in use waits for nobody's place: it would be taken for one that failed.
+        if link.in_flight.fetch_add(1, AcqRel) >= MOST_IN_FLIGHT && !recovering {
             link.in_flight.fetch_sub(1, AcqRel);
             return Err(Error::unavailable("too many operations wait for redis"));
         }
@@ -201,7 +217,8 @@ impl Operation {
         let result = match self.send(&self.evalsha(script, &call, now)).await {
             Err(Fault::NoScript) => self.load_and_call(script, &call, now).await,
             Err(Fault::Late(server)) => {
-                self.shared.server_time.measured(Timestamp::from_micros(server), self.shared.server_time.local());
+                let time = &self.shared.server_time;
+                time.measured(Timestamp::from_micros(server), time.local(), Duration::MAX);
                 self.send(&self.evalsha(script, &call, now)).await
             }
             other => other,
@@ -271,10 +288,13 @@ impl Operation {
         let busy = || RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
         // The pool has timers of its own, which panic outside of a runtime.
         tokio::runtime::Handle::try_current().map_err(|_| busy())?;
-        let link = self.shared.pool.get().await.map_err(|_| busy())?;
-        if link.is_dead() {
-            return Err(busy());
-        }
+        let link = loop {
+            let link = self.shared.pool.get().await.map_err(|_| busy())?;
+            // The pool looks only at what it is given back: those that are left of before an outage leave it here.
+            if !self.shared.manager.is_outdated(&link) {
+                break link;
+            }
+        };
         let sent = link.mux.clone().send_packed_command(cmd).await;
         if sent.as_ref().is_err_and(|error| Fault::of(error) == Fault::Dropped) {
             link.kill();

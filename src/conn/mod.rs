@@ -13,6 +13,7 @@ mod handle;
 mod link;
 mod pace;
 mod probe;
+mod recovery;
 mod script;
 mod subscriber;
 mod supervisor;
@@ -26,6 +27,6 @@ pub use handle::Redis;
 
 pub(crate) use command::{Command, Reply};
 pub(crate) use credentials::Provider;
-pub(crate) use handle::{Recovery, RecoveryStep, Stage};
+pub(crate) use recovery::{Recovery, RecoveryStep, Stage};
 pub(crate) use script::{Script, ScriptCall, guarded_script};
 pub(crate) use subscriber::{Notice, Notices};

@@ -16,6 +16,8 @@ use crate::{Error, Result, clock::Timestamp};
 pub(super) struct Probed {
     /// Whether the server took a write and gave it back.
     pub(super) writes: bool,
+    /// Whether it refused the write, and would any.
+    pub(super) is_refused: bool,
     /// Whether its access rules are why not.
     pub(super) is_denied: bool,
 }
@@ -48,21 +50,18 @@ pub(super) async fn probe(shared: &Arc<Shared>, link: &Link, patience: Duration)
         Err(fault) => return Err(fault),
     }
     let now = server_time(&settle(time)?).ok_or(Fault::Protocol)?;
-    shared.server_time.measured(now, before);
-    let (wrote, mut is_denied) = match settle(set) {
-        Ok(_) => (true, false),
-        Err(Fault::WritesRefused) => (false, false),
-        Err(Fault::NoPermission) => (false, true),
-        Err(fault) => return Err(fault),
-    };
-    let read = settle(get);
-    is_denied |= read == Err(Fault::NoPermission);
-    let writes =
-        wrote && matches!(&read, Ok(Value::BulkString(text)) if *text == before.as_micros().to_string().into_bytes());
+    shared.server_time.measured(now, before, shared.config.deadline);
+    let (set, read) = (settle(set), settle(get));
+    let (is_refused, is_denied) = (set == Err(Fault::WritesRefused), set == Err(Fault::NoPermission));
+    if let (Err(fault), false) = (&set, is_refused || is_denied) {
+        return Err(*fault);
+    }
+    let is_back = matches!(&read, Ok(Value::BulkString(text)) if *text == before.as_micros().to_string().into_bytes());
+    let writes = set.is_ok() && is_back;
     if writes {
         beat(shared, link, now, patience).await?;
     }
-    Ok(Probed { writes, is_denied })
+    Ok(Probed { writes, is_refused, is_denied: is_denied || read == Err(Fault::NoPermission) })
 }
 
 /// Notes this instance among the living and counts them.
@@ -139,5 +138,5 @@ fn server_time(value: &Value) -> Option<Timestamp> {
         _ => None,
     };
     let [seconds, micros] = parts.as_slice() else { return None };
-    Some(Timestamp::from_micros(number(seconds)?.checked_mul(1_000_000)? + number(micros)?))
+    Some(Timestamp::from_micros(number(seconds)?.checked_mul(1_000_000)?.checked_add(number(micros)?)?))
 }

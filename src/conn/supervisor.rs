@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Recovery, RecoveryStep, Redis, RedisConfig, Script, Stage,
+    RecoveryStep, RedisConfig, Script, Stage,
     breaker::{Event, PROBE_APART, State},
     eviction,
     fault::Fault,
@@ -23,39 +23,20 @@ use super::{
     link::{Link, LinkManager},
     pace::{Pace, Turn},
     probe,
+    recovery::{Due, Steps, Undone, recover},
     subscriber::Subscriber,
     time::ServerTime,
 };
-use crate::{Error, Result, Status};
+use crate::{Result, Status};
 
 /// How often a connection in use is probed.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often writes are tried while Redis refuses them.
 const WRITE_RETRY: Duration = Duration::from_millis(250);
 /// How long connecting, or one probe, may take.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How long one recovery step may take.
-const STEP_PATIENCE: Duration = Duration::from_secs(10);
-/// How often a recovery step may fail, while Redis answers, before the recovery goes on without it.
-const STEP_TRIES: u32 = 3;
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// How long waiting for a pooled connection, and for its turn to be made, may take; the operation's own deadline is shorter.
 const POOL_PATIENCE: Duration = Duration::from_secs(5);
-
-/// A recovery step, and whether it has run since it was handed over.
-struct Step {
-    stage: Stage,
-    step: Weak<dyn RecoveryStep>,
-    has_run: bool,
-}
-
-/// Which recovery steps are due.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Steps {
-    /// Redis was away.
-    All,
-    /// Those handed over when Redis was in use already.
-    New,
-}
 
 /// What all clones of the handle share.
 pub(super) struct Shared {
@@ -71,14 +52,12 @@ pub(super) struct Shared {
     slot: ArcSwapOption<Link>,
     wake: Arc<Notify>,
     scripts: Mutex<Vec<&'static Script>>,
-    steps: Mutex<Vec<Step>>,
+    pub(super) steps: Steps,
     instances: AtomicU32,
     /// All recovery steps are to run again, over the connection in use.
     is_doubted: AtomicBool,
     /// Whether the access rules refuse a command or key of ours, which is told once.
     is_denied: AtomicBool,
-    /// How often in a row a recovery step failed while Redis answered.
-    undone: AtomicU32,
     /// Whether the server was seen to drop any key when its memory is full.
     pub(super) evicts_blindly: AtomicBool,
 }
@@ -105,11 +84,10 @@ impl Shared {
             slot: ArcSwapOption::empty(),
             wake: Arc::default(),
             scripts: Mutex::default(),
-            steps: Mutex::default(),
+            steps: Steps::default(),
             instances: AtomicU32::new(1),
             is_doubted: AtomicBool::new(false),
             is_denied: AtomicBool::new(false),
-            undone: AtomicU32::new(0),
             evicts_blindly: AtomicBool::new(false),
             config,
         })
@@ -205,20 +183,13 @@ impl Shared {
     }
 
     pub(super) fn on_recovery(&self, stage: Stage, step: Weak<dyn RecoveryStep>) {
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(Step { stage, step, has_run: false });
+        self.steps.add(stage, step);
         self.wake.notify_one();
     }
 
-    fn steps(&self, which: Steps) -> Vec<Arc<dyn RecoveryStep>> {
-        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        steps.retain(|step| step.step.strong_count() > 0);
-        steps.sort_by_key(|step| step.stage);
-        let due = steps.iter_mut().filter(|step| which == Steps::All || !step.has_run);
-        due.filter_map(|step| {
-            step.has_run = true;
-            step.step.upgrade()
-        })
-        .collect()
+    /// Whether the access rules refuse something of ours.
+    pub(super) fn is_denied(&self) -> bool {
+        self.is_denied.load(Relaxed)
     }
 
     /// The connection in use.
@@ -277,6 +248,7 @@ async fn reconnect(shared: &Arc<Shared>, tries: &mut Tries) -> Duration {
             Duration::ZERO
         }
         Err(fault) => {
+            tracing::debug!(server = %shared.config.address(), cause = fault.as_str(), "redis is not proven");
             shared.gate.apply(Event::ProbeBad(fault));
             tries.complain(shared, fault);
             tries.pace.wait(Instant::now())
@@ -308,40 +280,15 @@ async fn prove(shared: &Arc<Shared>) -> Result<Arc<Link>, Fault> {
     if !shared.gate.breaker().writes {
         return Err(Fault::WritesRefused);
     }
-    recover(shared, &link, Steps::All).await?;
-    Ok(link)
-}
-
-/// Runs recovery steps over `link`, in the order of their stages.
-async fn recover(shared: &Arc<Shared>, link: &Arc<Link>, which: Steps) -> Result<(), Fault> {
-    for step in shared.steps(which) {
-        let redis = Redis::recovering(Arc::clone(shared), Arc::clone(link));
-        match timeout(STEP_PATIENCE, step.run(Recovery { redis })).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) if !error.is_unavailable() => tracing::error!(%error, "a recovery step failed"),
-            Ok(Err(error)) => undone(shared, link, &error).await?,
-            Err(_) => undone(shared, link, &Error::unavailable("it took too long")).await?,
+    loop {
+        match recover(shared, &link, Due::All).await {
+            Ok(()) => return Ok(link),
+            Err(Undone::Gone(fault)) => return Err(fault),
+            Err(Undone::Refused) => return Err(Fault::WritesRefused),
+            // The connection stays proven.
+            Err(Undone::Again) => sleep(PROBE_APART).await,
         }
     }
-    shared.undone.store(0, Relaxed);
-    Ok(())
-}
-
-/// Has the recovery start anew, unless Redis answers and has answered the last times too: what it will never do, as
-/// for want of a permission, must not keep everything else away from it.
-async fn undone(shared: &Arc<Shared>, link: &Arc<Link>, error: &Error) -> Result<(), Fault> {
-    probe::probe(shared, link, PATIENCE).await?;
-    let is_denied = shared.is_denied.load(Relaxed);
-    if shared.undone.fetch_add(1, Relaxed) + 1 < STEP_TRIES {
-        return Err(if is_denied { Fault::NoPermission } else { Fault::Timeout });
-    }
-    if is_denied {
-        // The fault itself is told already.
-        tracing::warn!(%error, "a recovery step is not allowed; going on without it");
-    } else {
-        tracing::error!(%error, "a recovery step fails while redis answers; going on without it");
-    }
-    Ok(())
 }
 
 /// Puts the connection in use, unless an outage was forced meanwhile.
@@ -357,32 +304,46 @@ fn publish(shared: &Shared, link: Arc<Link>) {
     }
 }
 
-/// Probes the connection in use; answers how long to wait before the next time.
+/// Looks after the connection in use; answers how long to wait before the next time.
 async fn heartbeat(shared: &Arc<Shared>, pause: Duration) -> Duration {
     let Some(link) = shared.link() else { return Duration::ZERO };
-    let probed = match probe::probe(shared, &link, PATIENCE).await {
-        // What is recovered too early is recovered once more.
-        Ok(probed) if probed.writes && !shared.gate.breaker().wants_more_writes() => {
-            let was_refused = shared.gate.state() == State::WriteDegraded;
-            let is_doubted = shared.is_doubted.load(Relaxed);
-            let which = if was_refused || is_doubted { Steps::All } else { Steps::New };
-            recover(shared, &link, which).await.map(|()| {
-                // Who doubts on meanwhile was answered by this.
-                if is_doubted {
-                    shared.is_doubted.store(false, Relaxed);
-                }
-                probed
-            })
-        }
-        other => other,
+    let mut status = shared.gate.watch();
+    let tended = tokio::select! {
+        tended = tend(shared, &link) => tended,
+        // It is given up: to be reached again, and not waited for.
+        _ = status.wait_for(|status| *status == Status::Down) => return Duration::ZERO,
     };
-    let event = match probed {
-        Ok(probed) => Event::ProbeGood { writes: probed.writes },
+    let event = match tended {
+        Ok(writes) => Event::ProbeGood { writes },
         Err(_) if shared.gate.breaker().generation != link.generation => return Duration::ZERO,
         Err(fault) => Event::ProbeBad(fault),
     };
     shared.follow(&shared.gate.apply(event));
     pause
+}
+
+/// Probes the connection in use and does what is to be done over it; whether writes are taken.
+async fn tend(shared: &Arc<Shared>, link: &Arc<Link>) -> Result<bool, Fault> {
+    let probed = probe::probe(shared, link, PATIENCE).await?;
+    let was_refused = shared.gate.state() == State::WriteDegraded;
+    // What is recovered too early is recovered once more.
+    if !probed.writes || shared.gate.breaker().wants_more_writes() {
+        return Ok(if was_refused { probed.writes } else { !probed.is_refused });
+    }
+    let is_doubted = shared.is_doubted.load(Relaxed);
+    match recover(shared, link, if was_refused || is_doubted { Due::All } else { Due::New }).await {
+        Ok(()) => {
+            // Who doubts on meanwhile was answered by this.
+            if is_doubted {
+                shared.is_doubted.store(false, Relaxed);
+            }
+            Ok(true)
+        }
+        Err(Undone::Gone(fault)) => Err(fault),
+        Err(Undone::Refused) => Ok(false),
+        // Done again with the next beat; reads go on, and so do writes that were not refused.
+        Err(Undone::Again) => Ok(!was_refused),
+    }
 }
 
 /// The tries to connect: when the next may be, and what was said of those that failed.
@@ -414,7 +375,9 @@ impl Tries {
         let (server, cause) = (shared.config.address(), fault.as_str());
         let was_told = match fault {
             Fault::NoPermission => shared.is_denied.swap(true, Relaxed),
-            Fault::Auth | Fault::NoCredentials | Fault::Protocol => std::mem::replace(&mut self.complained, true),
+            Fault::Auth | Fault::NoCredentials | Fault::Protocol | Fault::Misfit => {
+                std::mem::replace(&mut self.complained, true)
+            }
             _ if shared.gate.breaker().is_first() && !std::mem::replace(&mut self.missed, true) => {
                 tracing::warn!(%server, cause, "redis is not reached yet; going on without it");
                 return;
@@ -430,7 +393,7 @@ impl Tries {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Reply, ScriptCall, tests::ECHO, tests::support::RedisServer},
+        super::{Redis, Reply, ScriptCall, tests::ECHO, tests::support::RedisServer},
         *,
     };
     use crate::{Cx, clock::hours};
@@ -479,7 +442,7 @@ mod tests {
         let call = || ScriptCall::new().key("tk:k").arg("x");
         redis.eval(&Cx::new(), &ECHO, call(), Reply::int).await.expect("loaded");
         let local = shared.server_time.local();
-        shared.server_time.measured(local - hours(1), local);
+        shared.server_time.measured(local - hours(1), local, Duration::MAX);
         redis.eval(&Cx::new(), &ECHO, call(), Reply::int).await.expect("called again with the right deadline");
         assert!(shared.server_time.now().since(local) < Duration::from_secs(5));
     }

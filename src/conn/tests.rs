@@ -1,16 +1,11 @@
 //! The handle against real servers: what errors mean, how outages are noticed and left.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::*;
 use crate::{Cx, Error, Result, Status, StoreFuture};
 
+mod recovery;
 #[path = "../../tests/support/mod.rs"]
 pub(super) mod support;
 use support::{FaultProxy, Mode, RedisServer, eventually};
@@ -323,70 +318,6 @@ async fn listeners_hear_of_messages_and_of_gaps() {
     assert_eq!(notices.next().await, Some(Notice::Gap));
     drop(redis);
     assert_eq!(notices.next().await, None);
-}
-
-struct Count(AtomicUsize);
-
-impl RecoveryStep for Count {
-    fn run(&self, recovery: Recovery) -> StoreFuture<()> {
-        let is_first = self.0.fetch_add(1, Relaxed) == 0;
-        assert!(is_first || recovery.redis.status() == Status::Down, "nobody else reaches redis yet");
-        set(&recovery.redis, "tk:step", "ran")
-    }
-}
-
-#[tokio::test]
-async fn recovery_steps_run_before_anybody_else_is_let_in() {
-    let mut server = RedisServer::start();
-    let redis = handle(&server).await;
-    let step = Arc::new(Count(AtomicUsize::new(0)));
-    let weak: std::sync::Weak<Count> = Arc::downgrade(&step);
-    redis.on_recovery(Stage::Sessions, weak);
-    eventually("a step handed over late runs once", async || step.0.load(Relaxed) == 1).await;
-    server.kill();
-    eventually("the drop is noticed", async || get(&redis, "k").await.is_err()).await;
-    server.launch();
-    is_up(&redis).await;
-    assert_eq!(step.0.load(Relaxed), 2);
-    assert_eq!(get(&redis, "tk:step").await.expect("read").as_deref(), Some("ran"));
-}
-
-/// A step that writes, whatever it is worth.
-struct Writes(&'static str, usize);
-
-impl RecoveryStep for Writes {
-    fn run(&self, recovery: Recovery) -> StoreFuture<()> {
-        set(&recovery.redis, self.0, &"x".repeat(self.1))
-    }
-}
-
-#[tokio::test]
-async fn a_large_value_is_written_back_in_a_recovery() {
-    let mut server = RedisServer::start();
-    let redis = handle(&server).await;
-    let step = Arc::new(Writes("tk:step", 2 * 1024 * 1024));
-    let weak: std::sync::Weak<Writes> = Arc::downgrade(&step);
-    redis.on_recovery(Stage::Sessions, weak);
-    server.kill();
-    is_down(&redis).await;
-    server.launch();
-    is_up(&redis).await;
-    let length = admin(&server, &["STRLEN", "tk:step"]).await.expect("read");
-    assert_eq!(length, redis::Value::Int(2 * 1024 * 1024));
-}
-
-#[tokio::test]
-async fn a_step_that_can_never_be_done_does_not_keep_redis_away() {
-    let server = RedisServer::start();
-    let rules = ["ACL", "SETUSER", "limited", "on", ">pw", "~tk:*", "+@all"];
-    admin(&server, &rules).await.expect("set");
-    let url = format!("redis://limited:pw@127.0.0.1:{}", server.port());
-    let redis = Redis::new(RedisConfig::new(&url).expect("valid")).expect("in a runtime");
-    let step = Arc::new(Writes("not:ours", 1));
-    let weak: std::sync::Weak<Writes> = Arc::downgrade(&step);
-    redis.on_recovery(Stage::Purges, weak);
-    is_up(&redis).await;
-    set(&redis, "tk:ours", "v").await.expect("stored");
 }
 
 #[tokio::test]

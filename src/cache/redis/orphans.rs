@@ -62,6 +62,9 @@ impl Orphans {
             for given in giving {
                 if let Err(error) = given.await {
                     tracing::debug!(%error, "a claim of the response cache ends by itself");
+                    if error.is_unavailable() {
+                        return; // and each of the others would wait as long
+                    }
                 }
             }
         }
