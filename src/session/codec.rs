@@ -171,6 +171,7 @@ impl Stored<'_> {
             applied: self.applied.map(|text| Applied::decode(&text.0)).unwrap_or_default(),
             read_only: self.towerkeep != FORMAT,
             changes: None,
+            is_copy: false,
         })
     }
 }

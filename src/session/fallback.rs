@@ -208,7 +208,8 @@ impl FallbackSessionStore {
 
     /// What is known of a session without the store.
     fn load_local(&self, cx: &Cx, id: SessionId, now: Timestamp, error: Error) -> Result<Option<Record>> {
-        let found = self.local().find(id, now).filter(|_| self.0.config.outage != SessionOutage::Deny).cloned();
+        let found =
+            self.local().find(id, now).filter(|_| self.0.config.outage != SessionOutage::Deny).map(Record::as_copy);
         match found {
             Some(_) => SessionFallback::Served.note(cx),
             None => SessionFallback::Unknown.count(),
@@ -235,7 +236,7 @@ impl FallbackSessionStore {
         }
         let Some(copy) = local.find(record.id(), now).filter(|_| self.keeps_changes()) else { return Err(error) };
         if copy.stamp() != over {
-            return Ok(Save::Conflict(Box::new(copy.clone())));
+            return Ok(Save::Conflict(Box::new(copy.as_copy())));
         }
         local.change(record);
         SessionFallback::Kept.note(cx);

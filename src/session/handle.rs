@@ -400,6 +400,8 @@ fn judge(found: Result<Option<Record>>, token: &Token, now: Timestamp) -> (Sessi
             Proof::Current => return (SessionLoad::Hit, Base::Live(Box::new(record)), true),
             Proof::Previous => (SessionLoad::Hit, Base::Live(Box::new(record))),
             Proof::Superseded => (SessionLoad::Refused, Base::Superseded),
+            // Another instance may have renewed it, or logged its user in: then the store knows this secret.
+            Proof::None if record.is_copy => (SessionLoad::Unavailable, Base::Unavailable),
             Proof::None => (SessionLoad::Refused, Base::Anonymous),
         },
         Ok(None) => (SessionLoad::Miss, Base::Anonymous),

@@ -45,6 +45,7 @@ pub(super) fn read(id: SessionId, text: &[u8]) -> Option<Record> {
         applied: applied.map(Applied::decode).unwrap_or_default(),
         read_only: false,
         changes: None,
+        is_copy: false,
     })
 }
 

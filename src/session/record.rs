@@ -49,6 +49,8 @@ pub struct Record {
     pub(super) read_only: bool,
     /// What made this state of the one before. No part of what is stored: it is for whoever must make it again.
     pub(super) changes: Option<Arc<Delta>>,
+    /// Answered by this instance in place of the store, which may have a newer state. No part of what is stored either.
+    pub(super) is_copy: bool,
 }
 
 /// What is noted of the client that logs in.
@@ -183,9 +185,14 @@ impl Record {
         Ok(Some(Self { idle, applied, changes: Some(Arc::clone(changes)), ..self.next(data, now) }))
     }
 
-    /// This state without what made it.
+    /// This state without what made it, and as the store's own.
     pub(super) fn bare(&self) -> Self {
-        Self { changes: None, ..self.clone() }
+        Self { changes: None, is_copy: false, ..self.clone() }
+    }
+
+    /// This state, answered in place of the store.
+    pub(super) fn as_copy(&self) -> Self {
+        Self { is_copy: true, ..self.clone() }
     }
 
     /// This state, made from `base`, as the state after `stored`, which others made from `base` meanwhile: `changes` are
@@ -260,6 +267,7 @@ pub(super) fn begin(token: &Token, config: &SessionConfig, now: Timestamp) -> Re
         applied: Applied::default(),
         read_only: false,
         changes: None,
+        is_copy: false,
     }
 }
 

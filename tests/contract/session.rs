@@ -1,6 +1,7 @@
 //! The contract of `SessionStore`, held by memory and Redis alike.
 
 mod commands_of_a_request;
+mod cut_off;
 mod fallback;
 mod formats;
 mod journal;

@@ -18,18 +18,20 @@ impl FallbackSessionStore {
         }
     }
 
-    /// Some endings may not have been heard of: asks the store for the copies, and forgets those of sessions that are
-    /// gone. Where the store is away, or has lost its data, the copies stay.
+    /// Some endings may not have been heard of: asks the store for the copies, forgets those of sessions that are gone,
+    /// and takes note of newer states. Where the store is away, or has lost its data, the copies stay.
     pub(in crate::session) async fn look_again(&self, cx: &Cx) {
-        let unsure = self.local().unconfirmed_since(self.now(cx));
+        let now = self.now(cx);
+        let unsure = self.local().unconfirmed_since(now);
         for batch in unsure.chunks(BATCH) {
             let loads: Vec<_> = batch.iter().map(|id| self.0.store.load(cx, *id)).collect();
             let mut gone = Vec::new();
             for (id, load) in batch.iter().zip(loads) {
                 match load.await {
                     Ok(None) => gone.push(*id),
+                    Ok(Some(stored)) => self.local().confirm(&stored, now),
                     Err(error) if error.is_unavailable() => return,
-                    _ => {}
+                    Err(_) => {}
                 }
             }
             // Asked after they were found missing: had they been lost before, it would say so.

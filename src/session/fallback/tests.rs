@@ -178,6 +178,21 @@ async fn after_a_gap_the_copies_of_what_is_gone_are_forgotten_and_no_others() {
     }
 }
 
+#[tokio::test]
+async fn after_a_gap_the_copies_are_what_others_stored_meanwhile() {
+    let outage = OutageSwitch::default();
+    let memory = MemorySessionStore::new(ManualClock::at(START).clock());
+    let store = FallbackSessionStore::new(memory.clone().outage(outage.clone()), &config());
+    let record = of(1);
+    create(&store, &record).await;
+    let renewed = testing::renewal(&record, START + seconds(1));
+    save(&memory, &renewed, &record).await; // by another instance
+    store.look_again(&Cx::new()).await;
+    outage.set(true);
+    let served = store.load(&at(seconds(2)), record.id()).await.expect("served").expect("it is there");
+    assert!(testing::secret(&served).matches(&testing::secret(&renewed)));
+}
+
 /// One more of what is counted under `n`.
 fn one_more() -> Arc<Delta> {
     let add =

@@ -41,7 +41,7 @@ impl SessionStore for FallbackSessionStore {
         let cx = cx.clone();
         StoreFuture::submit(async move {
             this.settle(&cx).await;
-            let pending = this.local().find_pending(id, now).cloned();
+            let pending = this.local().find_pending(id, now).map(Record::as_copy);
             if pending.is_some() {
                 SessionFallback::Served.note(&cx);
                 return Ok(pending);

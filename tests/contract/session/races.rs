@@ -11,15 +11,19 @@ use super::*;
 
 /// One application with its sessions.
 #[derive(Clone)]
-struct App(Sessions);
+pub(super) struct App(pub(super) Sessions);
 
 impl App {
-    fn new(store: impl SessionStore, config: SessionConfig) -> Self {
+    pub(super) fn new(store: impl SessionStore, config: SessionConfig) -> Self {
         Self(Sessions::new(store).config(config))
     }
 
     /// One request; the cookie that its response sets, and what the handler answered.
-    async fn ask<F, T>(&self, cookie: Option<HeaderValue>, handler: impl Fn(Session) -> F) -> (Option<HeaderValue>, T)
+    pub(super) async fn ask<F, T>(
+        &self,
+        cookie: Option<HeaderValue>,
+        handler: impl Fn(Session) -> F,
+    ) -> (Option<HeaderValue>, T)
     where
         F: Future<Output = T>,
     {
