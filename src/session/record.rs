@@ -162,8 +162,9 @@ impl Record {
         !self.read_only && now.since(self.last_seen) > every.min(self.idle / 2)
     }
 
+    /// A secret that the store does not hear of would open nothing on other instances.
     pub(super) fn wants_renewal(&self, now: Timestamp, every: Duration) -> bool {
-        !self.read_only && now.since(self.renewed) >= every
+        !self.read_only && !self.is_copy && now.since(self.renewed) >= every
     }
 
     /// The state after this one, used at `now`.

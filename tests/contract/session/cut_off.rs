@@ -72,3 +72,23 @@ async fn a_guessed_secret_opens_no_copy() {
     assert_eq!(both.cut_off.ask(Some(guess), count).await.1, (SessionState::Unavailable, true));
     assert_eq!(both.cut_off.ask(Some(issued.cookie()), count).await.1, (SessionState::Live, false));
 }
+
+/// The secret that the first instance made was unknown to the second, which logged its holder out.
+#[tokio::test]
+async fn a_renewal_waits_until_the_outage_is_over() {
+    let both = Two::new(SessionConfig::new().renew_every(minutes(10)));
+    let mut cookie = both.other.0.issue(1).await.expect("up").cookie();
+    assert!(user(&both.cut_off, &cookie).await.is_some());
+    both.outage.set(true);
+    both.clock.advance(minutes(11));
+    for _ in 0..2 {
+        // The second time with a change that the store does not know.
+        let (set, answer) = both.cut_off.ask(Some(cookie.clone()), count).await;
+        assert_eq!(answer, (SessionState::Live, false));
+        cookie = set.unwrap_or(cookie);
+    }
+    assert!(user(&both.other.clone(), &cookie).await.is_some(), "known to all");
+    both.outage.set(false);
+    let renewed = both.cut_off.ask(Some(cookie), async |session: Session| session.get::<u32>("n").await.expect("up"));
+    assert_eq!(renewed.await.1, Some(2));
+}
