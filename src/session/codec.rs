@@ -172,6 +172,7 @@ impl Stored<'_> {
             read_only: self.towerkeep != FORMAT,
             changes: None,
             is_copy: false,
+            is_login: false,
         })
     }
 }

@@ -316,7 +316,7 @@ impl FallbackSessionStore {
     async fn brought_forward(&self, cx: &Cx, id: SessionId, now: Timestamp) -> Result<Option<Record>> {
         let Some(stored) = self.0.store.load(cx, id).await? else { return self.second_look(cx, id).await };
         let Some(newer) = self.local().newer_than(&stored, now) else { return Ok(Some(stored)) };
-        match self.0.store.save(cx, &newer, stored.stamp(), None).await? {
+        match self.0.store.save(cx, &newer.replacing(&stored), stored.stamp(), None).await? {
             Save::Saved => {
                 SessionFallback::Restored.count();
                 Ok(Some(newer))
@@ -441,6 +441,8 @@ impl fmt::Debug for FallbackSessionStore {
 mod emptied;
 #[cfg(test)]
 mod faulty;
+#[cfg(test)]
+mod replays;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

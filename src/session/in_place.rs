@@ -46,6 +46,7 @@ pub(super) fn read(id: SessionId, text: &[u8]) -> Option<Record> {
         read_only: false,
         changes: None,
         is_copy: false,
+        is_login: false,
     })
 }
 

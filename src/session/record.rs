@@ -51,6 +51,8 @@ pub struct Record {
     pub(super) changes: Option<Arc<Delta>>,
     /// Answered by this instance in place of the store, which may have a newer state. No part of what is stored either.
     pub(super) is_copy: bool,
+    /// It is to be saved over a state of before its login, whatever came after that. No part of what is stored either.
+    pub(super) is_login: bool,
 }
 
 /// What is noted of the client that logs in.
@@ -122,7 +124,8 @@ impl Record {
 
     /// Whether saving this over `over` logs somebody in, so that the session joins the user's index.
     pub fn logs_in_over(&self, over: Stamp) -> bool {
-        self.user.is_some() && self.stamp.generation != over.generation && self.logged_in == Some(self.renewed)
+        let is_just_made = self.stamp.generation != over.generation && self.logged_in == Some(self.renewed);
+        self.user.is_some() && (self.is_login || is_just_made)
     }
 
     /// Moves the last use forward, as a touch does.
@@ -188,12 +191,17 @@ impl Record {
 
     /// This state without what made it, and as the store's own.
     pub(super) fn bare(&self) -> Self {
-        Self { changes: None, is_copy: false, ..self.clone() }
+        Self { changes: None, is_copy: false, is_login: false, ..self.clone() }
     }
 
     /// This state, answered in place of the store.
     pub(super) fn as_copy(&self) -> Self {
         Self { is_copy: true, ..self.clone() }
+    }
+
+    /// This state, to be saved over `older`: one of before its login, perhaps, with a renewal or a rotation after that.
+    pub(super) fn replacing(&self, older: &Self) -> Self {
+        Self { is_login: self.logged_in != older.logged_in, ..self.clone() }
     }
 
     /// This state, made from `base`, as the state after `stored`, which others made from `base` meanwhile: `changes` are
@@ -269,6 +277,7 @@ pub(super) fn begin(token: &Token, config: &SessionConfig, now: Timestamp) -> Re
         read_only: false,
         changes: None,
         is_copy: false,
+        is_login: false,
     }
 }
 
@@ -341,6 +350,8 @@ pub(super) mod tests {
         assert!(!later.logs_in_over(login.stamp));
         later.rotate(token.hash(), NOW + seconds(1));
         assert!(!later.logs_in_over(login.stamp));
+        assert!(later.replacing(&before).logs_in_over(before.stamp));
+        assert!(!later.replacing(&login).logs_in_over(login.stamp));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! What the store is told when it is back: first what ended, then what changed, then what it has lost.
 
 use super::{
-    Create, FallbackSessionStore, Record, Save, SessionFallback, SessionStore, Stamp,
+    Create, FallbackSessionStore, Record, Save, SessionFallback, SessionStore,
     delta::Delta,
     local::{Pending, Revocation, Told},
 };
@@ -121,7 +121,7 @@ impl FallbackSessionStore {
             for (copy, load) in batch.iter().zip(loads) {
                 let stored = readable(load.await)?;
                 if let Some(older) = stored.filter(|stored| stored.stamp() < copy.stamp() && !stored.read_only)
-                    && let Save::Saved = store.save(cx, copy, older.stamp(), None).await?
+                    && let Save::Saved = store.save(cx, &copy.replacing(&older), older.stamp(), None).await?
                 {
                     SessionFallback::Restored.count();
                 }
@@ -171,7 +171,9 @@ impl FallbackSessionStore {
         record: &Record,
         Made { base, changes }: Made<'_>,
     ) -> Result<(Option<Record>, bool)> {
-        let (mut next, mut replaces) = (record.clone(), base.stamp());
+        // Also where the store has the login already: what came after that, and what its index says, was not answered.
+        let (mut next, mut replaces) = (record.replacing(base), base.stamp());
+        let is_login = next.is_login;
         for _ in 0..TRIES {
             let stored = match store.save(cx, &next, replaces, None).await? {
                 Save::Saved => return Ok((Some(next), true)),
@@ -191,7 +193,7 @@ impl FallbackSessionStore {
             }
             replaces = stored.stamp();
             next = match record.rebased(base, changes, &stored) {
-                Ok(merged) if merged.check_size(self.0.config.max_size).is_ok() => merged,
+                Ok(merged) if merged.check_size(self.0.config.max_size).is_ok() => Record { is_login, ..merged },
                 _ => return Ok((Some(stored), false)),
             };
         }
@@ -219,7 +221,7 @@ impl FallbackSessionStore {
         if stored.stamp() >= made.base.stamp() {
             return self.merge_over(store, cx, record, made).await;
         }
-        let stored = self.replace(store, cx, record, stored.stamp()).await?;
+        let stored = self.replace(store, cx, record, &stored).await?;
         let is_merged = stored.as_ref().is_some_and(|stored| is_same(stored, record));
         Ok((stored, is_merged))
     }
@@ -254,7 +256,7 @@ impl FallbackSessionStore {
             Some(other) => self.local().confirm(other, now),
             None => self.local().told_change(&Told { sent, stored, is_merged: true }, now),
         }
-        let newer = stored.and_then(|stored| Some((self.local().newer_than(stored, now)?, stored.stamp())));
+        let newer = stored.and_then(|stored| Some((self.local().newer_than(stored, now)?, stored)));
         if let Some((newer, older)) = newer {
             self.replace(store, cx, &newer, older).await?;
         }
@@ -273,7 +275,7 @@ impl FallbackSessionStore {
         if stored.stamp() >= record.stamp() {
             return Ok(Some(stored));
         }
-        self.replace(store, cx, record, stored.stamp()).await
+        self.replace(store, cx, record, &stored).await
     }
 
     /// What is stored then.
@@ -282,9 +284,9 @@ impl FallbackSessionStore {
         store: &dyn SessionStore,
         cx: &Cx,
         record: &Record,
-        older: Stamp,
+        older: &Record,
     ) -> Result<Option<Record>> {
-        Ok(match store.save(cx, record, older, None).await? {
+        Ok(match store.save(cx, &record.replacing(older), older.stamp(), None).await? {
             Save::Saved => Some(record.clone()),
             Save::Conflict(newer) => Some(*newer),
             Save::Gone => ended(store, cx).await?,

@@ -16,23 +16,23 @@ use crate::{
     store::OutageSwitch,
 };
 
-fn config() -> SessionConfig {
+pub(super) fn config() -> SessionConfig {
     SessionConfig::new().idle(minutes(60)).absolute(days(1))
 }
 
-fn at(after: Duration) -> Cx {
+pub(super) fn at(after: Duration) -> Cx {
     Cx::new().at(START + after)
 }
 
-fn of(user: u64) -> Record {
+pub(super) fn of(user: u64) -> Record {
     testing::login(&testing::record(&config(), START), &UserId::new(user), &config(), START)
 }
 
-async fn create(store: &impl SessionStore, record: &Record) {
+pub(super) async fn create(store: &impl SessionStore, record: &Record) {
     assert_eq!(store.create(&at(seconds(0)), record, None).await.expect("kept"), Create::Created);
 }
 
-async fn save(store: &impl SessionStore, next: &Record, over: &Record) {
+pub(super) async fn save(store: &impl SessionStore, next: &Record, over: &Record) {
     let saved = store.save(&at(seconds(1)), next, over.stamp(), None).await.expect("kept");
     assert!(matches!(saved, Save::Saved), "{saved:?}");
 }

@@ -11,6 +11,19 @@ use crate::{
     },
 };
 
+impl FallbackSessionStore {
+    /// Ends sessions that are known here, that the store has not listed, and that still are this user's; what is not answered is
+    /// told later.
+    async fn end_unlisted(&self, cx: &Cx, user: &UserId, ids: impl Iterator<Item = &SessionId>) {
+        let asked: Vec<_> = ids.map(|id| (*id, self.0.store.revoke(cx, user, *id))).collect();
+        for (id, asked) in asked {
+            if asked.await.is_ok() {
+                self.local().told_ending(id);
+            }
+        }
+    }
+}
+
 impl SessionStore for FallbackSessionStore {
     fn now(&self, cx: &Cx) -> Timestamp {
         self.0.store.now(cx)
@@ -212,12 +225,11 @@ impl SessionStore for FallbackSessionStore {
             match revoked {
                 Ok(ended) => {
                     let now = this.now(&cx);
-                    let mut local = this.local();
-                    local.told_revocation(&user);
+                    this.local().told_revocation(&user);
                     for id in &ended {
-                        local.end(*id, Some(&user), now, false);
+                        this.local().end(*id, Some(&user), now, false);
                     }
-                    known.iter().for_each(|id| local.told_ending(*id));
+                    this.end_unlisted(&cx, &user, known.iter().filter(|id| !ended.contains(id))).await;
                     Ok(ended)
                 }
                 Err(error) if error.is_unavailable() => {

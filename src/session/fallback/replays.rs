@@ -1,0 +1,68 @@
+//! What the store is told when it is back: all that was kept, and each thing once.
+
+use super::{
+    faulty::{Faulty, START},
+    tests::{at, config, create, save},
+    *,
+};
+use crate::{
+    clock::{ManualClock, days, seconds},
+    session::{MemorySessionStore, replay::Data, testing},
+    store::OutageSwitch,
+};
+
+fn rotation(record: &Record, now: Timestamp) -> Record {
+    let mut next = record.next(record.data().clone(), now);
+    next.rotate(testing::secret(&testing::record(&config(), now)), now);
+    next
+}
+
+/// It was live and in no list, and `revoke_all` left it alive.
+#[tokio::test]
+async fn a_login_that_is_renewed_or_rotated_before_it_is_merged_joins_its_users_list() {
+    for follow in [testing::renewal, rotation] {
+        let outage = OutageSwitch::default();
+        let memory = MemorySessionStore::new(ManualClock::at(START).clock());
+        let store = FallbackSessionStore::new(memory.clone().outage(outage.clone()), &config());
+        let (user, anonymous) = (UserId::new(1), testing::record(&config(), START));
+        create(&store, &anonymous).await;
+        outage.set(true);
+        let login = testing::login(&anonymous, &user, &config(), START + seconds(1));
+        save(&store, &login, &anonymous).await;
+        save(&store, &follow(&login, START + seconds(2)), &login).await;
+        outage.set(false);
+        assert_eq!(store.list(&at(seconds(3)), &user).await.expect("up").len(), 1);
+        let ended = store.revoke_all(&at(seconds(4)), &user, None, days(1)).await.expect("up");
+        assert_eq!(ended, [login.id()]);
+        assert!(memory.load(&at(seconds(4)), login.id()).await.expect("up").is_none());
+    }
+}
+
+/// As after it came back from a snapshot of before the login.
+#[tokio::test]
+async fn a_login_that_is_saved_again_over_an_older_state_joins_its_users_list() {
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
+    let (user, anonymous) = (UserId::new(1), testing::record(&config(), START));
+    create(&store, &anonymous).await;
+    let login = testing::login(&anonymous, &user, &config(), START + seconds(1));
+    save(&store, &login, &anonymous).await;
+    save(&store, &testing::renewal(&login, START + seconds(2)), &login).await;
+    faulty.lose(&anonymous).await;
+    create(&faulty, &anonymous).await;
+    store.replay(&faulty, &at(seconds(3)), Data::Unsure).await.expect("up");
+    assert_eq!(faulty.list(&at(seconds(4)), &user).await.expect("up").len(), 1);
+}
+
+#[tokio::test]
+async fn a_revocation_ends_what_is_known_here_and_in_no_list() {
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
+    let (user, anonymous) = (UserId::new(1), testing::record(&config(), START));
+    create(&faulty, &anonymous).await;
+    let login = testing::login(&anonymous, &user, &config(), START + seconds(1));
+    save(&faulty, &testing::renewal(&login, START + seconds(2)), &anonymous).await;
+    assert!(store.load(&at(seconds(3)), login.id()).await.expect("up").is_some());
+    let _known = store.revoke_all(&at(seconds(4)), &user, None, days(1)).await.expect("up");
+    assert!(faulty.store.load(&at(seconds(4)), login.id()).await.expect("up").is_none());
+}
