@@ -309,9 +309,11 @@ impl Local {
         }
     }
 
-    pub(super) fn told_revocation(&mut self, user: &UserId) {
-        if let Some(revocation) = self.revocations.get_mut(user) {
-            revocation.pending = false;
+    /// The store knows of this revocation; a newer one of the same user is not told with it.
+    pub(super) fn told_revocation(&mut self, user: &UserId, at: Timestamp, except: Option<SessionId>) {
+        let revocation = self.revocations.get_mut(user);
+        if let Some(told) = revocation.filter(|known| known.at == at && known.except == except) {
+            told.pending = false;
         }
     }
 

@@ -65,7 +65,7 @@ impl FallbackSessionStore {
         let revocations = self.local().revocations(data.is_doubtful(), now);
         for (user, revocation) in revocations {
             revoke_since(store, cx, &user, &revocation).await?;
-            self.local().told_revocation(&user);
+            self.local().told_revocation(&user, revocation.at, revocation.except);
         }
         if data.is_doubtful() && !data.is_lost() {
             self.look_back(store, cx, now).await?;

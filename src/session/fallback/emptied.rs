@@ -96,7 +96,7 @@ async fn what_is_saved_while_an_older_copy_is_written_back_is_not_undone() {
     let (emptied, store, record) = seen().await;
     let (next, user) = (changed(&record), store.clone());
     let (sent, over) = (next.clone(), record.stamp());
-    emptied.before_a_creation(move || {
+    emptied.meanwhile(move || {
         StoreFuture::boxed(async move {
             user.save(&cx(), &sent, over, None).await.map(|saved| assert!(matches!(saved, Save::Saved)))
         })

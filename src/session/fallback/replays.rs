@@ -2,7 +2,7 @@
 
 use super::{
     faulty::{Faulty, START},
-    tests::{at, config, create, save},
+    tests::{at, config, create, of, save},
     *,
 };
 use crate::{
@@ -65,4 +65,26 @@ async fn a_revocation_ends_what_is_known_here_and_in_no_list() {
     assert!(store.load(&at(seconds(3)), login.id()).await.expect("up").is_some());
     let _known = store.revoke_all(&at(seconds(4)), &user, None, days(1)).await.expect("up");
     assert!(faulty.store.load(&at(seconds(4)), login.id()).await.expect("up").is_none());
+}
+
+/// An older one of the same user was on its way, and its answer was taken for that of the newer one.
+#[tokio::test]
+async fn a_revocation_that_comes_while_an_older_one_is_told_is_told_too() {
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
+    let (user, kept) = (UserId::new(1), of(1));
+    create(&faulty, &kept).await;
+    let _none = store.revoke_all(&at(seconds(1)), &user, Some(kept.id()), days(1)).await.expect("up");
+    let (refuses, handler) = (faulty.refuses.clone(), store.clone());
+    faulty.meanwhile(move || {
+        refuses.set(true);
+        let kept = handler.revoke_all(&at(seconds(3)), &UserId::new(1), None, days(1));
+        refuses.set(false);
+        StoreFuture::submit(async move { kept.await.map(drop) })
+    });
+    store.replay(&faulty, &at(seconds(4)), Data::Unsure).await.expect("up");
+    assert!(!store.is_settled(), "the newer one is yet to be told");
+    store.replay(&faulty, &at(seconds(5)), Data::Kept).await.expect("up");
+    assert!(faulty.store.load(&at(seconds(5)), kept.id()).await.expect("up").is_none());
+    assert!(store.is_settled());
 }

@@ -224,8 +224,8 @@ impl SessionStore for FallbackSessionStore {
             noted.await?;
             match revoked {
                 Ok(ended) => {
+                    this.local().told_revocation(&user, now, except);
                     let now = this.now(&cx);
-                    this.local().told_revocation(&user);
                     for id in &ended {
                         this.local().end(*id, Some(&user), now, false);
                     }
