@@ -232,7 +232,13 @@ impl SessionStore for RedisSessionStore {
         let index = user.map(|user| Command::write("ZREM").arg(self.sessions_of(user)).arg(id.to_string()));
         commands.extend(index);
         commands.push(self.told(&[id]));
-        self.redis.pipeline(cx, commands, |replies| replies.into_iter().try_for_each(|reply| reply.map(drop)))
+        self.redis.pipeline(cx, commands, |replies| {
+            replies.into_iter().try_for_each(|reply| match reply {
+                // It has ended, whatever stands in the place of the index.
+                Err(error) if error.is_corrupt() => Ok(()),
+                reply => reply.map(drop),
+            })
+        })
     }
 
     fn restore(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {

@@ -51,7 +51,8 @@ impl FallbackSessionStore {
     /// In this order: ended sessions, revocations, changes, births, and if it lost its data, all other copies.
     ///
     /// # Errors
-    /// Unavailable: the store is gone again. What was told is told; the rest is kept for the next time.
+    /// Unavailable: the store is gone again. What was told is told; the rest is kept for the next time. What the store will never
+    /// take, as over another program's value, is dropped and counted, and keeps nothing else from it.
     #[cfg(any(test, feature = "redis"))]
     pub(super) async fn replay(&self, store: &dyn SessionStore, cx: &Cx, data: Data) -> Result<()> {
         self.recall().await;
@@ -64,7 +65,7 @@ impl FallbackSessionStore {
         self.tell_endings(store, cx, data, now).await?;
         let revocations = self.local().revocations(data.is_doubtful(), now);
         for (user, revocation) in revocations {
-            revoke_since(store, cx, &user, &revocation).await?;
+            unless_refused(revoke_since(store, cx, &user, &revocation).await)?;
             self.local().told_revocation(&user, revocation.at, revocation.except);
         }
         if data.is_doubtful() && !data.is_lost() {
@@ -72,11 +73,14 @@ impl FallbackSessionStore {
         }
         let changes = self.local().changes();
         for (record, pending) in changes {
-            self.merge(store, cx, &record, pending, data).await?;
+            if unless_refused(self.merge(store, cx, &record, pending, data).await)?.is_none() {
+                let told = Told { sent: &record, stored: None, is_merged: false };
+                self.local().told_change(&told, now);
+            }
         }
         let touches = self.local().touches();
         for (id, generation) in touches {
-            store.touch(cx, id, generation).await?;
+            unless_refused(store.touch(cx, id, generation).await)?;
             self.local().told_touch(id);
         }
         if data.is_lost() {
@@ -94,8 +98,9 @@ impl FallbackSessionStore {
             let told: Vec<_> =
                 batch.iter().map(|(id, user, lasting)| store.bury(cx, *id, user.as_ref(), *lasting)).collect();
             for ((id, ..), told) in batch.iter().zip(told) {
-                told.await?;
-                SessionFallback::Ended.count();
+                if unless_refused(told.await)?.is_some() {
+                    SessionFallback::Ended.count();
+                }
                 self.local().told_ending(*id);
             }
         }
@@ -109,8 +114,9 @@ impl FallbackSessionStore {
         for batch in ended.chunks(BATCH) {
             let loads: Vec<_> = batch.iter().map(|id| store.load(cx, *id)).collect();
             for (id, load) in batch.iter().zip(loads) {
-                if let Some(revived) = readable(load.await)? {
-                    store.bury(cx, *id, revived.user(), self.max_stale()).await?;
+                if let Some(revived) = readable(load.await)?
+                    && unless_refused(store.bury(cx, *id, revived.user(), self.max_stale()).await)?.is_some()
+                {
                     SessionFallback::Ended.count();
                 }
             }
@@ -121,7 +127,8 @@ impl FallbackSessionStore {
             for (copy, load) in batch.iter().zip(loads) {
                 let stored = readable(load.await)?;
                 if let Some(older) = stored.filter(|stored| stored.stamp() < copy.stamp() && !stored.read_only)
-                    && let Save::Saved = store.save(cx, &copy.replacing(&older), older.stamp(), None).await?
+                    && let Some(Save::Saved) =
+                        unless_refused(store.save(cx, &copy.replacing(&older), older.stamp(), None).await)?
                 {
                     SessionFallback::Restored.count();
                 }
@@ -232,14 +239,18 @@ impl FallbackSessionStore {
             if self.local().is_ended(record.id()) {
                 continue;
             }
-            let stored = self.restore(store, cx, record).await?;
-            if stored.is_some() {
-                SessionFallback::Restored.count();
-            }
-            self.told_copy(store, cx, record, stored.as_ref(), now).await?;
-            self.tell_if_ended(store, cx, record).await?;
+            unless_refused(self.write_back_one(store, cx, record, now).await)?;
         }
         Ok(())
+    }
+
+    async fn write_back_one(&self, store: &dyn SessionStore, cx: &Cx, record: &Record, now: Timestamp) -> Result<()> {
+        let stored = self.restore(store, cx, record).await?;
+        if stored.is_some() {
+            SessionFallback::Restored.count();
+        }
+        self.told_copy(store, cx, record, stored.as_ref(), now).await?;
+        self.tell_if_ended(store, cx, record).await
     }
 
     /// Takes note of what the store holds after a copy was written back: that one, or a newer one. Changes that were kept meanwhile are
@@ -336,6 +347,18 @@ pub(super) async fn has_lost_data(store: &dyn SessionStore, cx: &Cx) -> Result<b
     match store.has_lost_data(cx).await {
         Err(error) if !error.is_unavailable() => Ok(false),
         answer => answer,
+    }
+}
+
+/// Nothing where the store will never take it, however often it is asked: it is dropped, and the rest goes on.
+fn unless_refused<T>(told: Result<T>) -> Result<Option<T>> {
+    match told {
+        Err(error) if !error.is_unavailable() => {
+            SessionFallback::Dropped.count();
+            tracing::debug!(%error, "the session store refuses what an outage left to tell");
+            Ok(None)
+        }
+        told => told.map(Some),
     }
 }
 

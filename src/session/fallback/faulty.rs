@@ -15,6 +15,8 @@ pub(super) const START: Timestamp = Timestamp::from_micros(1_900_000_000_000_000
 #[derive(Clone)]
 pub(super) struct Faulty {
     pub(super) store: MemorySessionStore,
+    /// Nothing is done.
+    pub(super) outage: OutageSwitch,
     /// Writes are done and answered by an error.
     pub(super) fails: OutageSwitch,
     /// Writes are done and never answered.
@@ -27,6 +29,8 @@ pub(super) struct Faulty {
     away: Arc<Mutex<Option<Record>>>,
     /// All is lost just before the next load.
     doomed: Arc<Mutex<Option<Record>>>,
+    /// Of these sessions, and of their users, it holds values of another program.
+    spoiled: Arc<Mutex<Vec<Record>>>,
     /// What happens just before the next creation or revocation.
     meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
@@ -35,14 +39,17 @@ type Meanwhile = Box<dyn FnOnce() -> StoreFuture<()> + Send>;
 
 impl Faulty {
     pub(super) fn new() -> Self {
+        let outage = OutageSwitch::default();
         Self {
-            store: MemorySessionStore::new(ManualClock::at(START).clock()),
+            store: MemorySessionStore::new(ManualClock::at(START).clock()).outage(outage.clone()),
+            outage,
             fails: OutageSwitch::default(),
             hangs: OutageSwitch::default(),
             refuses: OutageSwitch::default(),
             is_emptied: OutageSwitch::default(),
             away: Arc::default(),
             doomed: Arc::default(),
+            spoiled: Arc::default(),
             meanwhile: Arc::default(),
         }
     }
@@ -64,6 +71,19 @@ impl Faulty {
 
     pub(super) fn meanwhile(&self, meanwhile: impl FnOnce() -> StoreFuture<()> + Send + 'static) {
         *self.meanwhile.lock().expect("no panic while held") = Some(Box::new(meanwhile));
+    }
+
+    pub(super) fn spoil(&self, record: &Record) {
+        self.spoiled.lock().expect("no panic while held").push(record.clone());
+    }
+
+    fn unless_spoiled<T: Send + 'static>(
+        &self,
+        is_it: impl Fn(&Record) -> bool,
+        verb: impl FnOnce() -> StoreFuture<T>,
+    ) -> StoreFuture<T> {
+        let is_spoiled = self.spoiled.lock().expect("no panic while held").iter().any(is_it);
+        if is_spoiled { StoreFuture::err(Error::corrupt("a value of another program")) } else { verb() }
     }
 
     fn unless_away<T: Send + 'static>(&self, missing: T, verb: StoreFuture<T>) -> StoreFuture<T> {
@@ -92,7 +112,7 @@ impl SessionStore for Faulty {
     }
     fn load(&self, cx: &Cx, id: SessionId) -> StoreFuture<Option<Record>> {
         let Some(doomed) = self.doomed.lock().expect("no panic while held").take() else {
-            return self.unless_away(None, self.store.load(cx, id));
+            return self.unless_spoiled(|it| it.id() == id, || self.unless_away(None, self.store.load(cx, id)));
         };
         let this = self.clone();
         StoreFuture::submit(async move {
@@ -103,7 +123,8 @@ impl SessionStore for Faulty {
     }
     fn create(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
         let Some(meanwhile) = self.meanwhile.lock().expect("no panic while held").take() else {
-            return self.answer(self.store.create(cx, record, cap));
+            return self
+                .unless_spoiled(|it| it.id() == record.id(), || self.answer(self.store.create(cx, record, cap)));
         };
         let (this, cx, record) = (self.clone(), cx.clone(), record.clone());
         StoreFuture::boxed(async move {
@@ -112,13 +133,16 @@ impl SessionStore for Faulty {
         })
     }
     fn save(&self, cx: &Cx, record: &Record, over: Stamp, cap: Option<NonZeroU32>) -> StoreFuture<Save> {
-        self.unless_away(Save::Gone, self.answer(self.store.save(cx, record, over, cap)))
+        self.unless_spoiled(
+            |it| it.id() == record.id(),
+            || self.unless_away(Save::Gone, self.answer(self.store.save(cx, record, over, cap))),
+        )
     }
     fn touch(&self, cx: &Cx, id: SessionId, generation: u32) -> StoreFuture<bool> {
-        self.store.touch(cx, id, generation)
+        self.unless_spoiled(|it| it.id() == id, || self.store.touch(cx, id, generation))
     }
     fn delete(&self, cx: &Cx, id: SessionId, user: Option<&UserId>) -> StoreFuture<bool> {
-        self.answer(self.store.delete(cx, id, user))
+        self.unless_spoiled(|it| it.id() == id, || self.answer(self.store.delete(cx, id, user)))
     }
     fn logout(
         &self,
@@ -150,10 +174,13 @@ impl SessionStore for Faulty {
             Err(error) => StoreFuture::err(error),
         }
     }
-    fn revoke_before(&self, _: &Cx, _: &UserId, _: Timestamp, _: Option<SessionId>, _: Duration) -> StoreFuture<()> {
+    fn revoke_before(&self, _: &Cx, user: &UserId, _: Timestamp, _: Option<SessionId>, _: Duration) -> StoreFuture<()> {
         if let Some(meanwhile) = self.meanwhile.lock().expect("no panic while held").take() {
             return meanwhile();
         }
-        self.refuses.check().map_or_else(StoreFuture::err, StoreFuture::ok)
+        self.unless_spoiled(
+            |it| it.user() == Some(user),
+            || self.refuses.check().map_or_else(StoreFuture::err, StoreFuture::ok),
+        )
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     faulty::{Faulty, START},
-    tests::{at, config, create, of, save},
+    tests::{at, config, count_in, counted, create, of, one_more, save},
     *,
 };
 use crate::{
@@ -87,4 +87,35 @@ async fn a_revocation_that_comes_while_an_older_one_is_told_is_told_too() {
     store.replay(&faulty, &at(seconds(5)), Data::Kept).await.expect("up");
     assert!(faulty.store.load(&at(seconds(5)), kept.id()).await.expect("up").is_none());
     assert!(store.is_settled());
+}
+
+/// One value of another program kept from the store what other users had done.
+#[tokio::test]
+async fn what_the_store_cannot_take_keeps_nothing_else_from_it() {
+    for data in [Data::Kept, Data::Unsure, Data::Lost] {
+        let faulty = Faulty::new();
+        let store = FallbackSessionStore::new(faulty.clone(), &config());
+        let (changed, ended, read) = ([of(1), of(2)], [of(1), of(2)], [of(3), of(4)]);
+        for record in changed.iter().chain(&ended).chain(&read) {
+            create(&store, record).await;
+        }
+        let unseen = of(2);
+        create(&faulty, &unseen).await;
+        faulty.outage.set(true);
+        for ((changed, ended), read) in changed.iter().zip(&ended).zip(&read) {
+            save(&store, &counted(changed, &one_more()), changed).await;
+            assert!(store.delete(&at(seconds(1)), ended.id(), ended.user()).await.expect("kept"));
+            assert!(store.touch(&at(seconds(1)), read.id(), read.stamp().generation).await.expect("kept"));
+            let user = changed.user().expect("logged in");
+            let _known = store.revoke_all(&at(seconds(2)), user, Some(changed.id()), days(1)).await.expect("kept");
+        }
+        faulty.outage.set(false);
+        [&changed[0], &ended[0], &read[0]].into_iter().for_each(|record| faulty.spoil(record));
+        store.replay(&faulty, &at(seconds(3)), data).await.expect("up");
+        assert!(store.is_settled(), "nothing is tried for ever");
+        assert_eq!(count_in(&faulty.store, changed[1].id()).await, Some(1), "{data:?}");
+        for ended in [&ended[1], &unseen] {
+            assert!(faulty.store.load(&at(seconds(3)), ended.id()).await.expect("up").is_none(), "{data:?}");
+        }
+    }
 }

@@ -194,7 +194,7 @@ async fn after_a_gap_the_copies_are_what_others_stored_meanwhile() {
 }
 
 /// One more of what is counted under `n`.
-fn one_more() -> Arc<Delta> {
+pub(super) fn one_more() -> Arc<Delta> {
     let add =
         |old: Option<&serde_json::value::RawValue>| write(&(old.map(read::<u64>).transpose()?.unwrap_or_default() + 1));
     let mut delta = Delta::default();
@@ -203,11 +203,11 @@ fn one_more() -> Arc<Delta> {
     Arc::new(delta)
 }
 
-fn counted(record: &Record, changes: &Arc<Delta>) -> Record {
+pub(super) fn counted(record: &Record, changes: &Arc<Delta>) -> Record {
     record.changed(changes, START + seconds(1)).expect("a number").expect("it counts")
 }
 
-async fn count_in(store: &impl SessionStore, id: SessionId) -> Option<u64> {
+pub(super) async fn count_in(store: &impl SessionStore, id: SessionId) -> Option<u64> {
     let found = store.load(&at(seconds(2)), id).await.expect("up").expect("it is there");
     found.data().get("n").expect("a number")
 }

@@ -141,6 +141,16 @@ async fn a_login_replaces_a_foreign_value_in_the_place_of_the_index() {
 }
 
 #[tokio::test]
+async fn a_foreign_value_in_the_place_of_the_index_keeps_nothing_alive() {
+    let (_server, store, mut client) = server().await;
+    let record = of(1, seconds(0));
+    create(&store, &record).await;
+    let () = redis::cmd("SET").arg("tk:user:sessions:1").arg("x").query_async(&mut client).await.expect("up");
+    store.bury(&at(seconds(1)), record.id(), record.user(), days(1)).await.expect("ended");
+    assert!(store.load(&at(seconds(1)), record.id()).await.expect("up").is_none());
+}
+
+#[tokio::test]
 async fn concurrent_logins_over_a_foreign_index_are_all_listed() {
     let (_server, store, mut client) = server().await;
     for _ in 0..20 {
