@@ -48,15 +48,14 @@ impl Applied {
         self.0.iter().any(|entry| entry.id == id)
     }
 
-    /// These and `ids`, which are applied at `now`.
+    /// These and `ids`, which are applied at `now`, for the first time or once more.
     pub(super) fn with(&self, ids: impl Iterator<Item = ChangeId>, now: Timestamp) -> Self {
         let at = second(now);
         let is_fresh = |entry: &&Entry| u64::from(at.wrapping_sub(entry.at)) < REMEMBERED.as_secs();
         let mut entries: Vec<Entry> = self.0.iter().filter(is_fresh).copied().collect();
         for id in ids {
-            if entries.iter().all(|entry| entry.id != id) {
-                entries.push(Entry { id, at });
-            }
+            entries.retain(|entry| entry.id != id);
+            entries.push(Entry { id, at });
         }
         let surplus = entries.len().saturating_sub(MOST);
         entries.drain(..surplus);
@@ -104,6 +103,8 @@ mod tests {
         assert!(!applied.holds(ids[7]) && applied.holds(ids[8]) && applied.holds(ids[39]));
         let later = applied.with([ids[0]].into_iter(), NOW + seconds(299));
         assert!(!later.holds(ids[8]) && later.holds(ids[9]) && later.holds(ids[0]));
+        let again = later.with([ids[9]].into_iter(), NOW + seconds(299));
+        assert!(again.with([].into_iter(), NOW + seconds(301)).holds(ids[9]), "made once more since");
         let much_later = later.with([ids[1]].into_iter(), NOW + seconds(300));
         assert!(!much_later.holds(ids[39]) && much_later.holds(ids[0]) && much_later.holds(ids[1]));
     }

@@ -96,8 +96,7 @@ impl Delta {
     /// Replays onto `data` those of the changes that it does not hold yet: each was made on top of those before it, so
     /// what is older than one that it holds is in it, too.
     pub(super) fn apply(&self, data: &Data, applied: &Applied) -> Result<Data> {
-        let made = self.ops.iter().rposition(|op| op.id.is_some_and(|id| applied.holds(id)));
-        let due = &self.ops[made.map_or(0, |last| last + 1)..];
+        let due = self.due(applied);
         if due.is_empty() {
             return Ok(data.clone());
         }
@@ -114,6 +113,16 @@ impl Delta {
             map.insert(Cow::Borrowed(&op.key), value);
         }
         Data::from_map(&map)
+    }
+
+    fn due(&self, applied: &Applied) -> &[Op] {
+        let made = self.ops.iter().rposition(|op| op.id.is_some_and(|id| applied.holds(id)));
+        &self.ops[made.map_or(0, |last| last + 1)..]
+    }
+
+    /// Those of the changes that a session with these does not hold yet.
+    pub(super) fn beyond(&self, applied: &Applied) -> Self {
+        Self { ops: self.due(applied).to_vec(), idle: self.idle }
     }
 
     /// As [`apply`](Delta::apply), where others than the request that made the changes wait for it: a closure of the

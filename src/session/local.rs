@@ -336,7 +336,7 @@ impl Local {
             let Some(pending) = copy.pending.take() else { return };
             // Of the changes kept, those that the store has by now are not made again.
             let changes = match pending {
-                Pending::Over { changes, .. } => changes,
+                Pending::Over { changes, .. } => changes.map(|changes| Box::new(changes.beyond(&stored.applied))),
                 Pending::Born => None,
             };
             copy.pending = Some(Pending::Over { base: Box::new(told.sent.clone()), changes });

@@ -189,6 +189,11 @@ impl Record {
         Ok(Some(Self { idle, applied, changes: Some(Arc::clone(changes)), ..self.next(data, now) }))
     }
 
+    /// This state, made of `changes`, to be stored at `now`: they are remembered from then on, however old they are.
+    pub(super) fn stored_at(&self, changes: Option<&Delta>, now: Timestamp) -> Self {
+        Self { applied: self.applied.with(changes.into_iter().flat_map(Delta::ids), now), ..self.clone() }
+    }
+
     /// This state without what made it, and as the store's own.
     pub(super) fn bare(&self) -> Self {
         Self { changes: None, is_copy: false, is_login: false, ..self.clone() }
@@ -206,7 +211,7 @@ impl Record {
 
     /// This state, made from `base`, as the state after `stored`, which others made from `base` meanwhile: `changes` are
     /// made on theirs. Where only the values are known, each that differs from `base` stands.
-    pub(super) fn rebased(&self, base: &Self, changes: Option<&Delta>, stored: &Self) -> Result<Self> {
+    pub(super) fn rebased(&self, base: &Self, changes: Option<&Delta>, stored: &Self, now: Timestamp) -> Result<Self> {
         let data = match changes {
             Some(changes) => changes.apply_apart(&stored.data, &stored.applied)?,
             None => base.data.merge(&self.data, &stored.data)?,
@@ -215,7 +220,7 @@ impl Record {
         let mut next = if self.secret.matches(&base.secret) { stored.clone() } else { self.clone() };
         next.stamp.version = self.stamp.version.max(stored.stamp.version).saturating_add(1);
         next.idle = if self.idle == base.idle { stored.idle } else { self.idle };
-        next.applied = stored.applied.with(changes.into_iter().flat_map(Delta::ids), self.last_seen);
+        next.applied = stored.applied.with(changes.into_iter().flat_map(Delta::ids), now);
         next.data = data;
         next.touch(self.last_seen.max(stored.last_seen));
         Ok(next)

@@ -151,10 +151,11 @@ impl FallbackSessionStore {
         let (stored, is_merged) = match &pending {
             Pending::Over { base, changes } => {
                 let made = Made { base, changes: changes.as_deref() };
+                let record = record.stored_at(made.changes, store.now(cx));
                 if data.is_lost() {
-                    self.restore_over(store, cx, record, made).await?
+                    self.restore_over(store, cx, &record, made).await?
                 } else {
-                    self.merge_over(store, cx, record, made).await?
+                    self.merge_over(store, cx, &record, made).await?
                 }
             }
             Pending::Born => {
@@ -199,7 +200,7 @@ impl FallbackSessionStore {
                 return Ok((Some(stored), false));
             }
             replaces = stored.stamp();
-            next = match record.rebased(base, changes, &stored) {
+            next = match record.rebased(base, changes, &stored, store.now(cx)) {
                 Ok(merged) if merged.check_size(self.0.config.max_size).is_ok() => Record { is_login, ..merged },
                 _ => return Ok((Some(stored), false)),
             };

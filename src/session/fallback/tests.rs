@@ -230,6 +230,27 @@ async fn an_update_whose_answer_was_lost_is_made_once_and_undoes_no_other() {
     assert_eq!(count_in(&faulty, record.id()).await, Some(3));
 }
 
+/// What is merged was made long before: its name was forgotten as soon as somebody else wrote the session.
+#[tokio::test]
+async fn an_old_update_that_is_merged_again_is_made_once() {
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
+    let record = of(1);
+    create(&store, &record).await;
+    faulty.outage.set(true);
+    save(&store, &counted(&record, &one_more()), &record).await;
+    faulty.outage.set(false);
+    faulty.fails.set(true);
+    let cut_short = store.replay(&faulty, &at(minutes(10)), Data::Kept).await;
+    assert!(cut_short.is_err(), "done, and nobody knows");
+    faulty.fails.set(false);
+    let stored = faulty.load(&at(minutes(10)), record.id()).await.expect("up").expect("the merge was done");
+    let elsewhere = stored.changed(&one_more(), START + minutes(10)).expect("a number").expect("it counts");
+    save(&faulty.store, &elsewhere, &stored).await;
+    store.replay(&faulty, &at(minutes(11)), Data::Kept).await.expect("up");
+    assert_eq!(count_in(&faulty, record.id()).await, Some(2));
+}
+
 #[tokio::test]
 async fn updates_of_an_outage_are_added_to_those_of_other_instances() {
     let outage = OutageSwitch::default();
