@@ -73,6 +73,23 @@ impl Delta {
         }
     }
 
+    /// How many changes there are.
+    pub(super) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// The bytes of the values they hold.
+    pub(super) fn weight(&self) -> usize {
+        self.ops.iter().filter_map(|op| op.value.as_ref()).map(|value| value.get().len()).sum()
+    }
+
+    /// These changes without what a replay makes no use of: what they came to when they were made.
+    pub(super) fn to_replay(&self) -> Self {
+        let value = |op: &Op| if op.replay.is_some() { None } else { op.value.clone() };
+        let bare = |op: &Op| Op { key: op.key.clone(), value: value(op), replay: op.replay.clone(), id: op.id };
+        Self { ops: self.ops.iter().map(bare).collect(), idle: self.idle }
+    }
+
     /// How many of the changes are computed anew with each replay.
     pub(super) fn updates(&self) -> usize {
         self.ops.iter().filter(|op| op.replay.is_some()).count()

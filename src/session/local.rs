@@ -56,8 +56,12 @@ pub(super) enum Pending {
     Over { base: Box<Record>, changes: Option<Box<Delta>> },
 }
 
-/// Of one session's changes so many that are computed anew are kept; beyond that their values stand.
+/// Of one session's changes so many that are computed anew are kept; beyond that the session's values stand.
 const UPDATES: usize = 64;
+/// The same, of all changes.
+const CHANGES: usize = 256;
+/// The same, of the bytes of values that were set and are no longer the session's, because of an update since.
+const OUTDATED: usize = 64 * 1_024;
 
 impl Pending {
     fn over(base: Record) -> Self {
@@ -74,8 +78,9 @@ impl Pending {
             *changes = None;
             return;
         };
-        known.append((**more).clone());
-        if known.updates() > UPDATES {
+        known.append(more.to_replay());
+        let heaviest = next.data().as_json().len() + OUTDATED;
+        if known.updates() > UPDATES || known.len() > CHANGES || known.weight() > heaviest {
             *changes = None;
         }
     }

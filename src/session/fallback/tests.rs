@@ -10,6 +10,7 @@ use crate::{
         Create, Data as Values, MemorySessionStore,
         data::read,
         delta::{Delta, write},
+        local::Pending,
         replay::Data,
         testing,
     },
@@ -401,4 +402,51 @@ async fn an_id_that_is_taken_is_not_begun_again_in_an_outage() {
         assert_eq!(store.create(&at(seconds(0)), taken, None).await.expect("known"), Create::Exists);
     }
     assert_eq!(store.local().births(), 1);
+}
+
+/// How many changes, and how many bytes of values, are kept for the one session that has any.
+fn kept_changes(store: &FallbackSessionStore) -> (usize, usize) {
+    let changes = store.local().changes();
+    let [(_, Pending::Over { changes, .. })] = &*changes else { panic!("of one session") };
+    changes.as_ref().map_or((0, 0), |changes| (changes.len(), changes.weight()))
+}
+
+/// The `n`th change of a kind that piles up.
+fn piling(kind: &str, n: usize) -> Arc<Delta> {
+    let (mut delta, large) = (Delta::default(), "x".repeat(60_000));
+    let (key, large) = (n.to_string(), write(&large).expect("text"));
+    match kind {
+        "update" => delta.update("n", large, Arc::new(|_| write(&1))),
+        "insert and update" => {
+            delta.insert(&key, large);
+            delta.update(&key, write(&1).expect("a number"), Arc::new(|_| write(&1)));
+        }
+        _ if n.is_multiple_of(2) => delta.insert(&key, large),
+        _ => delta.remove(&(n - 1).to_string()),
+    }
+    delta.name();
+    Arc::new(delta)
+}
+
+#[tokio::test]
+async fn the_changes_kept_for_a_session_are_bounded() {
+    for kind in ["update", "insert and update", "insert and remove"] {
+        let faulty = Faulty::new();
+        let store = FallbackSessionStore::new(faulty.clone(), &config());
+        let record = of(1);
+        create(&store, &record).await;
+        faulty.outage.set(true);
+        let mut here = record.clone();
+        for n in 0..1_000 {
+            let data = Values::from_json(&format!("{{\"at\":{n}}}")).expect("an object");
+            let next = Record { changes: Some(piling(kind, n)), ..here.next(data, START + seconds(1)) };
+            save(&store, &next, &here).await;
+            let (changes, bytes) = kept_changes(&store);
+            assert!(changes <= 256 && bytes <= 128 * 1_024, "{kind}: {changes} changes, {bytes} bytes, after {n}");
+            here = next;
+        }
+        faulty.outage.set(false);
+        let found = store.load(&at(seconds(2)), record.id()).await.expect("up").expect("it is there");
+        assert_eq!(found.data().get::<u64>("at").expect("a number"), Some(999), "{kind}: the values stand");
+    }
 }
