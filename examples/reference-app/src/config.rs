@@ -1,11 +1,13 @@
 //! What can be configured: each setting is a flag and an environment variable.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use clap::{ArgAction, Parser};
 use towerkeep::client_ip::TrustedProxies;
 
 const LISTEN: &str = "127.0.0.1:3000";
+
+const REDIS_DEADLINE: Duration = Duration::from_millis(25);
 
 /// The embedded database of the working directory.
 const EMBEDDED: &str = "sqlite:towerkeep.db";
@@ -23,6 +25,10 @@ pub(crate) struct Config {
     /// Redis for sessions, limits and cache, e.g. redis://127.0.0.1:6379; in memory without it
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     redis: Option<String>,
+
+    /// How long one operation of Redis may take, in milliseconds; over a slow network more than the default
+    #[arg(long, env = "REDIS_DEADLINE_MS", value_name = "MS", default_value = "25", value_parser = redis_deadline)]
+    redis_deadline: Duration,
 
     /// The database: sqlite:FILE or postgres://USER:PASSWORD@HOST/NAME [default: sqlite:towerkeep.db]
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
@@ -68,6 +74,16 @@ fn log_format(name: &str) -> Result<LogFormat, &'static str> {
     }
 }
 
+fn redis_deadline(millis: &str) -> Result<Duration, &'static str> {
+    match millis.trim() {
+        "" => Ok(REDIS_DEADLINE),
+        text => {
+            let millis = text.parse().ok().filter(|millis| (1..=10_000).contains(millis));
+            millis.map(Duration::from_millis).ok_or("give a number from 1 to 10000")
+        }
+    }
+}
+
 /// A variable that is set to nothing is not set.
 impl Config {
     pub(crate) fn listen(&self) -> &str {
@@ -76,6 +92,10 @@ impl Config {
 
     pub(crate) fn redis(&self) -> Option<&str> {
         self.redis.as_deref().map(str::trim).filter(|url| !url.is_empty())
+    }
+
+    pub(crate) fn redis_deadline(&self) -> Duration {
+        self.redis_deadline
     }
 
     pub(crate) fn database(&self) -> &str {
@@ -139,8 +159,20 @@ mod tests {
     fn what_is_set_to_nothing_is_not_set() {
         let empty =
             config(&["--listen", "", "--redis", " ", "--database", "", "--log-format", "", "--trusted-proxy", ""]);
+        let deadline = config(&["--redis-deadline", " "]).redis_deadline();
         assert_eq!((empty.listen(), empty.redis(), empty.database()), (LISTEN, None, EMBEDDED));
         assert_eq!((empty.log_format, empty.is_behind_proxy()), (LogFormat::Text, false));
+        assert_eq!((empty.redis_deadline(), deadline), (REDIS_DEADLINE, REDIS_DEADLINE));
+    }
+
+    #[test]
+    fn a_deadline_for_redis_is_a_number_of_milliseconds() {
+        assert_eq!(config(&["--redis-deadline", "200"]).redis_deadline(), Duration::from_millis(200));
+        for wrong in ["0", "10001", "25ms", "-1"] {
+            let args = ["reference-app".to_owned(), format!("--redis-deadline={wrong}")];
+            let told = Config::try_parse_from(args).expect_err("no such deadline").to_string();
+            assert!(told.contains("from 1 to 10000"), "{told}");
+        }
     }
 
     #[test]

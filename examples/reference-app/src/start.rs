@@ -62,6 +62,7 @@ fn keep(config: &Config, listening: IpAddr, database: &Database) -> anyhow::Resu
     let cookie = if is_plain { SessionCookie::local_dev() } else { SessionCookie::host("sid") };
     let builder =
         Keep::builder().sessions(SessionConfig::new().cookie(cookie)).trust_proxies(config.trusted_proxies()?);
+    let builder = builder.deadline(config.redis_deadline());
     let builder = match config.redis() {
         Some(url) => builder.redis(url),
         None => builder.env(),

@@ -5,7 +5,7 @@ use std::{net::TcpListener, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use support::{App, Browser, command, outcome, servers::RedisServer};
+use support::{App, Browser, PATIENT, command, outcome, servers::RedisServer};
 
 const ME: &str = "/api/v1/auth/me";
 const LOGOUT: &str = "/api/v1/auth/logout";
@@ -64,7 +64,8 @@ async fn three_instances_share_the_memory_of_their_process() {
 #[tokio::test]
 async fn three_instances_share_redis_over_connections_of_their_own() {
     let redis = RedisServer::start();
-    let mut app = App::start(&["--no-seed", "--cluster-demo", "3", "--redis", &redis.url()]);
+    let mut app =
+        App::start(&[PATIENT.as_slice(), &["--no-seed", "--cluster-demo", "3", "--redis", &redis.url()]].concat());
     assert!(shared(&app).ends_with("Redis"), "{:?}", app.greeting());
     for url in urls(&app) {
         Browser::new(url).says("ok").await;

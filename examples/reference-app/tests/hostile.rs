@@ -6,7 +6,7 @@ use http::{HeaderValue, Request};
 use http_body_util::Full;
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
-use support::{App, Browser, servers::RedisServer};
+use support::{App, Browser, PATIENT, servers::RedisServer};
 
 const BOOKMARKS: &str = "/api/v1/bookmarks";
 const LOGIN: &str = "/api/v1/auth/login";
@@ -72,7 +72,7 @@ async fn a_cookie_that_nobody_was_given_is_nobodys_on_redis_too() {
 }
 
 async fn on(redis: &RedisServer) -> App {
-    let app = App::start(&["--no-seed", "--redis", &redis.url()]);
+    let app = App::start(&[PATIENT.as_slice(), &["--no-seed", "--redis", &redis.url()]].concat());
     app.says("ok").await;
     app
 }

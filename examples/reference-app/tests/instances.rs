@@ -4,7 +4,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::{App, Browser, servers::RedisServer};
+use support::{App, Browser, PATIENT, servers::RedisServer};
 
 const BOOKMARKS: &str = "/api/v1/bookmarks";
 const ME: &str = "/api/v1/auth/me";
@@ -21,7 +21,7 @@ impl Pair {
     async fn start() -> Self {
         let (redis, dir) = (RedisServer::start(), tempfile::tempdir().expect("a temporary directory"));
         let database = format!("sqlite:{}", dir.path().join("shared.db").display());
-        let args = ["--redis", &redis.url(), "--database", &database];
+        let args = [PATIENT.as_slice(), &["--redis", &redis.url(), "--database", &database]].concat();
         let one = App::start(&args);
         let two = App::start(&args);
         let pair = Self { redis, one, two, _dir: dir };

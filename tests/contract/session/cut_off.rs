@@ -17,10 +17,10 @@ struct Two {
 }
 
 impl Two {
-    fn new(config: SessionConfig) -> Self {
+    fn new(config: &SessionConfig) -> Self {
         let (clock, outage) = (ManualClock::at(START), OutageSwitch::default());
         let store = MemorySessionStore::new(clock.clock());
-        let app = |store| App::new(FallbackSessionStore::new(store, &config), config.clone());
+        let app = |store| App::new(FallbackSessionStore::new(store, config), config.clone());
         let (cut_off, other) = (app(store.clone().outage(outage.clone())), app(store));
         Self { clock, outage, cut_off, other }
     }
@@ -48,7 +48,7 @@ async fn anew(session: Session, how: &str) {
 #[tokio::test]
 async fn a_cookie_that_is_newer_than_the_copy_is_neither_refused_nor_replaced() {
     for how in ["login", "rotation", "renewal"] {
-        let both = Two::new(SessionConfig::new());
+        let both = Two::new(&SessionConfig::new());
         let issued = both.other.0.issue(1).await.expect("up");
         assert!(user(&both.cut_off, &issued.cookie()).await.is_some());
         both.clock.advance(if how == "renewal" { hours(1) } else { seconds(1) });
@@ -63,7 +63,7 @@ async fn a_cookie_that_is_newer_than_the_copy_is_neither_refused_nor_replaced() 
 
 #[tokio::test]
 async fn a_guessed_secret_opens_no_copy() {
-    let both = Two::new(SessionConfig::new());
+    let both = Two::new(&SessionConfig::new());
     let [issued, other] = [both.other.0.issue(1).await.expect("up"), both.other.0.issue(2).await.expect("up")];
     assert!(user(&both.cut_off, &issued.cookie()).await.is_some());
     both.outage.set(true);
@@ -76,7 +76,7 @@ async fn a_guessed_secret_opens_no_copy() {
 /// The secret that the first instance made was unknown to the second, which logged its holder out.
 #[tokio::test]
 async fn a_renewal_waits_until_the_outage_is_over() {
-    let both = Two::new(SessionConfig::new().renew_every(minutes(10)));
+    let both = Two::new(&SessionConfig::new().renew_every(minutes(10)));
     let mut cookie = both.other.0.issue(1).await.expect("up").cookie();
     assert!(user(&both.cut_off, &cookie).await.is_some());
     both.outage.set(true);

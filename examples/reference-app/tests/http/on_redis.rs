@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::{App, Browser, servers::RedisServer};
+use crate::support::{App, Browser, PATIENT, servers::RedisServer};
 
 const TASKS: &str = "/api/v1/tasks";
 
@@ -39,7 +39,7 @@ async fn warm(user: &mut Browser) {
 #[tokio::test]
 async fn each_answer_lies_under_its_user_for_its_time() {
     let redis = RedisServer::start();
-    let app = App::start(&["--no-seed", "--redis", &redis.url()]);
+    let app = App::start(&[PATIENT.as_slice(), &["--no-seed", "--redis", &redis.url()]].concat());
     app.says("ok").await;
     let mut alice = app.user("alice").await;
     let id = alice.get("/api/v1/auth/me").await.body["id"].clone();
@@ -64,7 +64,7 @@ async fn each_answer_lies_under_its_user_for_its_time() {
 #[tokio::test]
 async fn every_list_answers_without_redis_and_a_change_shows() {
     let mut redis = RedisServer::start();
-    let app = App::start(&["--no-seed", "--redis", &redis.url()]);
+    let app = App::start(&[PATIENT.as_slice(), &["--no-seed", "--redis", &redis.url()]].concat());
     app.says("ok").await;
     let mut alice = app.user("alice").await;
     warm(&mut alice).await;
