@@ -320,6 +320,7 @@ impl Session {
             self.locked().base = Base::Live(Box::new(record));
             return SessionSave::Saved;
         };
+        self.sessions().touches().renewed(record.id());
         self.bring(&token, record);
         SessionSave::Rotated
     }
@@ -332,6 +333,13 @@ impl Session {
 
 /// What the layer does before the headers go out. An error is no part of the response: it is counted and logged.
 pub(super) async fn commit(session: Session) {
+    if session.has_changes() {
+        save(&session).await;
+    }
+    session.look_again().await;
+}
+
+async fn save(session: &Session) {
     let change = if session.locked().renew { Change::Renew } else { Change::Nothing };
     match session.write(change).await {
         Ok(SessionSave::Contended) => tracing::warn!("changes to a session are dropped: others kept writing it"),

@@ -110,8 +110,20 @@ pub(super) enum Base {
 /// What the response tells the client.
 enum SetCookie {
     Set(HeaderValue),
+    /// The one that the client has, for longer; unless it has got a newer one since.
+    Again(HeaderValue, Seen),
     Remove,
 }
+
+/// When a session was read, and how many new secrets this instance had counted before.
+#[derive(Clone, Copy)]
+struct Seen {
+    at: Timestamp,
+    secrets: u32,
+}
+
+/// For so long after a read no other instance is thought to have given the session a new secret.
+const FRESH: Duration = seconds(1);
 
 impl Session {
     /// The request's session; nothing where the session layer is not mounted.
@@ -269,6 +281,7 @@ impl Session {
             return;
         };
         let (store, cx) = (self.0.sessions.store(), &self.0.cx);
+        let secrets = self.0.sessions.touches().secrets(token.id);
         let found = store.load(cx, token.id).await;
         let now = store.now(cx);
         let (outcome, base, is_current) = judge(found, token, now);
@@ -278,12 +291,12 @@ impl Session {
         }
         let mut state = self.locked();
         state.base = base;
-        self.upkeep(&mut state, token, is_current, now);
+        self.upkeep(&mut state, token, is_current, Seen { at: now, secrets });
     }
 
     /// Plans what a session needs now and then: a touch with a fresh cookie, or a new secret.
-    fn upkeep(&self, state: &mut State, token: &Token, is_current: bool, now: Timestamp) {
-        let config = self.0.sessions.settings();
+    fn upkeep(&self, state: &mut State, token: &Token, is_current: bool, seen: Seen) {
+        let (config, now) = (self.0.sessions.settings(), seen.at);
         let Some(record) = state.live() else { return };
         let by_cookie = self.0.carrier == Carrier::Cookie;
         if is_current && by_cookie && record.wants_renewal(now, config.renew_every) {
@@ -294,7 +307,7 @@ impl Session {
             && by_cookie
         {
             let until = record.ends.min(now + record.idle);
-            state.cookie = Some(SetCookie::Set(config.cookie.set(token, until.since(now))));
+            state.cookie = Some(SetCookie::Again(config.cookie.set(token, until.since(now)), seen));
         }
     }
 
@@ -347,10 +360,34 @@ impl Session {
         }
     }
 
-    /// Whether the layer has something to save before the headers go out.
+    /// Whether the layer has something to do before the headers go out.
     pub(super) fn is_dirty(&self) -> bool {
+        self.has_changes() || self.is_in_doubt()
+    }
+
+    /// Whether the layer has something to save.
+    pub(super) fn has_changes(&self) -> bool {
         let state = self.locked();
         state.renew || !state.delta.is_empty()
+    }
+
+    /// Whether the client may have got a newer cookie since a touch planned to send the one it had.
+    fn is_in_doubt(&self) -> bool {
+        let (sessions, state) = (&self.0.sessions, self.locked());
+        let (Some(SetCookie::Again(_, seen)), Some(token)) = (&state.cookie, &self.0.token) else { return false };
+        let is_ours = state.live().is_some_and(|record| record.secret.matches(&token.hash()));
+        let is_fresh = sessions.store().now(&self.0.cx).since(seen.at) <= FRESH;
+        !(is_ours && is_fresh && sessions.touches().secrets(token.id) == seen.secrets)
+    }
+
+    /// In doubt, sends the client's own cookie once more only where the store says that it is still the newest: what a slow
+    /// request brings must not replace that of a login.
+    pub(super) async fn look_again(&self) {
+        let Some(token) = self.0.token.as_ref().filter(|_| self.is_in_doubt()) else { return };
+        let (store, cx) = (self.0.sessions.store(), &self.0.cx);
+        let stored = store.load(cx, token.id).await.ok().flatten().filter(|record| !record.is_copy);
+        let is_newest = stored.is_some_and(|record| record.proof(&token.hash(), store.now(cx)) == Proof::Current);
+        self.locked().cookie.take_if(|cookie| !is_newest && matches!(cookie, SetCookie::Again(..)));
     }
 
     /// The header that the response must carry.
@@ -359,7 +396,7 @@ impl Session {
         let config = &self.0.sessions.settings().cookie;
         Some(match cookie {
             SetCookie::Remove => config.removal(),
-            SetCookie::Set(value) => {
+            SetCookie::Set(value) | SetCookie::Again(value, _) => {
                 self.0.sessions.watch().was_set(config.is_secure());
                 value
             }

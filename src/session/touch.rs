@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
 };
 
 use super::{SessionId, SessionStore};
@@ -13,13 +16,18 @@ pub(super) struct Touches {
     background: Background,
     store: Arc<dyn SessionStore>,
     under_way: Arc<UnderWay>,
+    secrets: [AtomicU32; PLACES],
 }
+
+/// Places to count new secrets in: sessions that share one are looked at once too often, and nothing else.
+const PLACES: usize = 1_024;
 
 type UnderWay = Mutex<HashSet<SessionId>>;
 
 impl Touches {
     pub(super) fn new(store: Arc<dyn SessionStore>, background: Background) -> Self {
-        Self { background, store, under_way: Arc::default() }
+        let secrets = std::array::from_fn(|_| AtomicU32::new(0));
+        Self { background, store, under_way: Arc::default(), secrets }
     }
 
     pub(super) fn background(&self) -> &Background {
@@ -41,6 +49,23 @@ impl Touches {
             }
             drop(done);
         })
+    }
+}
+
+impl Touches {
+    /// This instance gave the session a new secret.
+    pub(super) fn renewed(&self, id: SessionId) {
+        self.place(id).fetch_add(1, SeqCst);
+    }
+
+    /// A number that is another one once this instance gave the session a new secret.
+    pub(super) fn secrets(&self, id: SessionId) -> u32 {
+        self.place(id).load(SeqCst)
+    }
+
+    fn place(&self, id: SessionId) -> &AtomicU32 {
+        let [a, b, ..] = *id.as_bytes();
+        &self.secrets[usize::from(u16::from_ne_bytes([a, b])) % PLACES]
     }
 }
 

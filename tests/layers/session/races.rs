@@ -127,3 +127,90 @@ async fn concurrent_updates_add_up() {
         })
         .await;
 }
+
+/// A request with a touch due, in whose handler `meanwhile` another one has the session do something; the cookie that the
+/// slow one sets.
+async fn slow_while<F>(
+    bench: &Bench,
+    meanwhile: impl Fn(Sessions, String) -> F + Clone + Send + Sync + 'static,
+) -> Option<String>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let cookie = cookie_of(&bench.sessions.issue(1).await.expect("memory"));
+    bench.clock.advance(minutes(40));
+    let (sessions, same) = (bench.sessions.clone(), cookie.clone());
+    let slow = bench.ask(Some(&cookie), move |session| {
+        let meanwhile = meanwhile(sessions.clone(), same.clone());
+        async move {
+            assert!(session.user().await.expect("up").is_some());
+            meanwhile.await;
+            StatusCode::OK
+        }
+    });
+    slow.await.cookie()
+}
+
+/// Sends one request through these sessions, which must set a cookie.
+async fn ask_of<F>(sessions: &Sessions, cookie: &str, handler: impl Fn(Session) -> F + Clone + Send + Sync + 'static)
+where
+    F: Future<Output = StatusCode> + Send + 'static,
+{
+    let bench = Bench { clock: ManualClock::at(START), outage: OutageSwitch::default(), sessions: sessions.clone() };
+    let set = Box::pin(bench.ask(Some(cookie), handler)).await.cookie();
+    assert!(set.is_some_and(|set| set != cookie), "a new secret");
+}
+
+async fn rotate(session: Session) -> StatusCode {
+    session.rotate().await.map_or(StatusCode::SERVICE_UNAVAILABLE, |_| StatusCode::OK)
+}
+
+fn touching(renew_every: Duration) -> SessionConfig {
+    SessionConfig::new().idle(hours(1)).renew_every(renew_every)
+}
+
+/// The cookie of the touch came after that of the login, and ten seconds later the user was nobody.
+#[tokio::test]
+async fn a_request_begun_before_a_new_secret_does_not_bring_the_old_cookie_back() {
+    let bench = Bench::with(touching(days(1)));
+    let set = slow_while(&bench, async |sessions: Sessions, cookie: String| ask_of(&sessions, &cookie, login).await);
+    assert_eq!(set.await, None, "a login");
+    let set = slow_while(&bench, async |sessions: Sessions, cookie: String| ask_of(&sessions, &cookie, rotate).await);
+    assert_eq!(set.await, None, "a rotation");
+
+    let bench = Bench::with(touching(minutes(45)));
+    let clock = bench.clock.clone();
+    let set = slow_while(&bench, move |sessions, cookie| {
+        let clock = clock.clone();
+        async move {
+            clock.advance(minutes(6));
+            ask_of(&sessions, &cookie, look).await;
+        }
+    });
+    assert_eq!(set.await, None, "a renewal");
+}
+
+#[tokio::test]
+async fn a_slow_request_hears_of_a_new_secret_that_another_instance_made() {
+    let bench = Bench::with(touching(days(1)));
+    let clock = bench.clock.clone();
+    let set = slow_while(&bench, move |sessions, cookie| {
+        let clock = clock.clone();
+        async move {
+            clock.advance(seconds(2));
+            ask_of(&sessions.config(touching(days(1))), &cookie, login).await;
+        }
+    });
+    assert_eq!(set.await, None);
+}
+
+#[tokio::test]
+async fn a_slow_request_prolongs_its_cookie_where_the_secret_is_still_the_same() {
+    let bench = Bench::with(touching(days(1)));
+    let clock = bench.clock.clone();
+    let set = slow_while(&bench, move |_, _| {
+        let clock = clock.clone();
+        async move { clock.advance(seconds(2)) }
+    });
+    assert!(set.await.is_some());
+}
