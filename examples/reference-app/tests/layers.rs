@@ -1,6 +1,8 @@
 //! What the layers of towerkeep do for the app: sessions, limits, the response cache.
 mod support;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
