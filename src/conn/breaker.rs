@@ -167,7 +167,7 @@ impl Breaker {
             self.streak = 0;
         }
         match fault {
-            Fault::Dropped | Fault::Auth | Fault::Protocol | Fault::Misfit | Fault::NotServing => self.open(fault, now),
+            Fault::Dropped | Fault::Auth | Fault::Protocol | Fault::NotServing => self.open(fault, now),
             Fault::Timeout => {
                 self.streak += 1;
                 self.window = self.window.add(answered, 1, now);
@@ -295,7 +295,9 @@ mod tests {
     #[test]
     fn what_is_no_failure_of_redis_leaves_it_closed() {
         let mut breaker = closed();
-        for fault in [Fault::WrongType, Fault::NoPermission, Fault::NoScript, Fault::Late(1), Fault::Other] {
+        for fault in
+            [Fault::WrongType, Fault::NoPermission, Fault::Misfit, Fault::NoScript, Fault::Late(1), Fault::Other]
+        {
             for _ in 0..50 {
                 breaker = breaker.on_event(failed(fault, 0, 9), START);
             }

@@ -58,6 +58,8 @@ pub(super) struct Shared {
     is_doubted: AtomicBool,
     /// Whether the access rules refuse a command or key of ours, which is told once.
     is_denied: AtomicBool,
+    /// Whether it serves other keys than ours, which is told once.
+    is_misfit: AtomicBool,
     /// Whether the server was seen to drop any key when its memory is full.
     pub(super) evicts_blindly: AtomicBool,
 }
@@ -88,6 +90,7 @@ impl Shared {
             instances: AtomicU32::new(1),
             is_doubted: AtomicBool::new(false),
             is_denied: AtomicBool::new(false),
+            is_misfit: AtomicBool::new(false),
             evicts_blindly: AtomicBool::new(false),
             config,
         })
@@ -107,6 +110,9 @@ impl Shared {
         self.follow(&transition);
         if fault == Fault::NoPermission && !self.is_denied.swap(true, Relaxed) {
             tracing::error!(server = %self.config.address(), "redis' access rules refuse a command or key of ours; see the ACL in the docs");
+        }
+        if fault == Fault::Misfit && !self.is_misfit.swap(true, Relaxed) {
+            tracing::error!(server = %self.config.address(), "redis does not serve all keys: it is a node of a cluster");
         }
     }
 

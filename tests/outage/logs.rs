@@ -302,6 +302,44 @@ async fn another_kind_of_server_is_one_error() {
     // What a server of TLS says to who does not speak it: an alert.
     let tls = stranger(b"\x15\x03\x01\x00\x02\x02\x46").await;
     one_error("a server of TLS", &tls, "cause=\"protocol\"").await;
+    let one = RedisServer::start();
+    one_error("no such database", &format!("{}/99", one.url()), "cause=\"misfit\"").await;
+    let node = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    one_error("a database of a cluster's node", &format!("{}/1", node.url()), "cause=\"misfit\"").await;
+}
+
+/// A key in a slot of another node is told of once, and is no outage of the others.
+#[tokio::test]
+async fn a_node_of_a_cluster_is_one_error() {
+    let node = RedisServer::start_with(&["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"]);
+    let (lines, _guard) = Lines::listen().await;
+    let mut admin = node.client().await;
+    tell(&node, &["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    eventually("it serves", async || {
+        let info: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut admin).await.expect("up");
+        info.contains("cluster_state:ok")
+    })
+    .await;
+    let keep = keep(&node.url()).await;
+    assert_eq!(lines.at(Level::ERROR).len(), 0, "{:#?}", lines.all());
+    let other = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    tell(&node, &["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()]).await;
+    let id: String = redis::cmd("CLUSTER").arg("MYID").query_async(&mut other.client().await).await.expect("up");
+    let mut visitor = Client::new(&app(&keep), 7);
+    let slot: u16 =
+        redis::cmd("CLUSTER").arg(&["KEYSLOT", "tk:rl:{203.0.113.7}:five"]).query_async(&mut admin).await.expect("up");
+    eventually("the slot is the other's", async || {
+        let given =
+            redis::cmd("CLUSTER").arg(&["SETSLOT", &slot.to_string(), "NODE", &id]).exec_async(&mut admin).await;
+        given.is_ok()
+    })
+    .await;
+    for _ in 0..30 {
+        visitor.get("/five").await;
+    }
+    assert_eq!(lines.at(Level::ERROR).len(), 1, "{:#?}", lines.all());
+    assert!(lines.at(Level::ERROR)[0].contains("a node of a cluster"), "{:#?}", lines.all());
+    assert_eq!(keep.status(), Status::Up);
 }
 
 #[tokio::test]
