@@ -84,7 +84,7 @@ impl Place {
     }
 }
 
-/// The hash of a request's URL; `None` where the host is told twice, or is none of ours.
+/// The hash of a request's URL; `None` where the host is told twice, is no host, or is none of ours.
 pub(crate) fn of_request(parts: &Parts, hosts: &Hosts, ignored: &[Box<str>]) -> Option<[u8; 16]> {
     let uri = original(parts);
     let host = match uri.authority() {
@@ -115,7 +115,12 @@ pub(crate) fn host_of(parts: &Parts) -> String {
 fn host(headers: &HeaderMap) -> Option<&str> {
     let mut lines = headers.get_all(HOST).iter();
     let first = lines.next().map_or(Some(""), |host| host.to_str().ok());
-    first.filter(|_| lines.next().is_none())
+    first.filter(|host| lines.next().is_none() && host.bytes().all(is_of_a_host))
+}
+
+/// What a host and its port are made of (RFC 3986, 3.2.2): a slash or a question mark would reach into the path.
+fn is_of_a_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }
 
 /// A URL up to so many bytes, and a query of so many parameters, take no allocation.
@@ -133,9 +138,10 @@ pub(crate) fn original(parts: &Parts) -> &Uri {
 }
 
 fn hash(host: &str, path: &str, query: Option<&str>, ignored: &[Box<str>]) -> [u8; 16] {
-    // A host has no slash and a path no question mark, so the three never run into each other.
+    // Neither a host nor a path has a zero byte, and a path no question mark, so the three never run into each other.
     let mut url: SmallVec<[u8; USUAL_URL]> = SmallVec::from_slice(host.as_bytes());
     url.make_ascii_lowercase();
+    url.push(0);
     url.extend_from_slice(if path.starts_with('/') { b"" } else { b"/" });
     url.extend_from_slice(path.as_bytes());
     let is_kept = |pair: &&str| !pair.is_empty() && !ignored.iter().any(|name| **name == *name_of(pair));
@@ -180,6 +186,18 @@ mod tests {
     fn hosts_differ_and_ignore_case() {
         assert_eq!(at("/a", Some("A.example"), &[]), at("http://a.EXAMPLE/a", None, &[]));
         assert_ne!(at("/a", Some("a.example"), &[]), at("/a", Some("b.example"), &[]));
+    }
+
+    /// One page answered under another page's URL.
+    #[test]
+    fn no_host_reaches_into_the_path() {
+        for unfit in ["shop.example/items", "shop.example?x=1", "shop.example#a", "me@shop.example", "a b", "a\\b"] {
+            assert_eq!(at("/7", Some(unfit), &[]), None, "{unfit}");
+        }
+        for fit in ["", "shop.example", "shop.example:8080", "[::1]:8080", "x_y.example", "%C3%A4.example"] {
+            assert!(at("/7", Some(fit), &[]).is_some(), "{fit}");
+        }
+        assert_ne!(hash("shop.example/items", "/7", None, &[]), hash("shop.example", "/items/7", None, &[]));
     }
 
     #[test]

@@ -30,6 +30,22 @@ async fn a_client_cannot_fill_the_store_by_inventing_hosts() {
     assert_eq!((world.calls(), world.cache.stats().count(CacheOutcome::Bypass)), (12, 11));
 }
 
+/// Its answer was stored as that of `/items/7`, and a request with an unsafe method purged it.
+#[tokio::test]
+async fn a_host_with_a_path_in_it_reaches_no_other_url() {
+    let world = World::new();
+    let layer = world.public();
+    let of = |method: &str, host: &str, path: &str| {
+        Request::builder().method(method).uri(path).header("host", host).body(()).expect("a request")
+    };
+    let unfit = world.ask(&layer, of("GET", "shop.example/items", "/7"), &[]).await;
+    assert_eq!(unfit.cache(), "towerkeep; fwd=bypass; detail=host");
+    let first = world.ask(&layer, of("GET", "shop.example", "/items/7"), &[]).await;
+    assert_eq!((first.cache(), &first.body[..]), ("towerkeep; fwd=miss; stored", &b"call 2"[..]));
+    world.ask(&layer, of("POST", "shop.example/items", "/7"), &[]).await;
+    assert!(world.ask(&layer, of("GET", "shop.example", "/items/7"), &[]).await.is_hit());
+}
+
 #[tokio::test]
 async fn a_host_of_ours_has_one_entry_in_all_its_spellings() {
     let world = world();
