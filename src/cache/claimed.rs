@@ -22,14 +22,13 @@ impl Claimed {
         (claimed, answer)
     }
 
-    /// It was not granted.
+    /// It was not granted, or the store has it.
     pub(crate) fn forget(mut self) {
         self.is_over = true;
     }
 
-    /// The store gives it back, with the response.
-    pub(crate) fn spend(mut self) -> Token {
-        self.is_over = true;
+    /// For the store, which gives it back with the response.
+    pub(crate) fn token(&self) -> Token {
         self.token
     }
 

@@ -15,7 +15,7 @@ use super::{
     answer::{Answer, complete_control},
     body::Tee,
     claimed::Claimed,
-    flight::{Landing, Lead, Source},
+    flight::{Landing, Lead, Passengers, Source},
     handle::Mount,
     invalidate::Invalidate,
     kept::Keep,
@@ -24,7 +24,7 @@ use super::{
     refresh::Refreshing,
     vary,
 };
-use crate::{Cx, StoreFuture, background::Background, clock::Timestamp};
+use crate::{Cx, Result, StoreFuture, background::Background, clock::Timestamp};
 
 /// What becomes of the handler's response.
 pub(crate) enum Plan {
@@ -195,24 +195,29 @@ impl Fill {
     }
 
     /// Hands the entry to the store, and to those who wait.
+    ///
+    /// Where other instances purge too, the store alone knows whether one did since: those who wait are told after it.
     pub(super) fn store(mut self: Box<Self>, entry: Arc<Entry>) {
-        self.ticket.claim = self.claimed.take().map(Claimed::spend);
+        let claimed = self.claimed.take();
+        self.ticket.claim = claimed.as_ref().map(Claimed::token);
         let shared = &self.mount.cache.shared;
         let mut storing = shared.store.store(&aftermath(&self.cx), &self.place, &self.ticket, Arc::clone(&entry));
         let stored = storing.take_ready();
-        let is_refused = matches!(stored, Some(Ok(Stored::Refused)));
-        if stored.is_none() {
-            complete(&shared.background, storing, self.refreshing.take());
-        }
         // Where each request has to ask, none waits for another, and none is served what another has asked about.
         let is_for_others = entry.is_fresh(entry.stored);
         shared.mark(&self.place, !is_for_others);
-        if let Some(lead) = self.lead.take() {
-            lead.land(if is_refused || !is_for_others {
-                Landing::Gone
-            } else {
-                Landing::Shared(entry, Source::Handler)
-            });
+        let lead = self.lead.take().filter(|_| is_for_others);
+        if matches!(stored, Some(Ok(Stored::Refused))) {
+            return;
+        }
+        let mut waiting = lead.map(|lead| Waiting { passengers: lead.close(), entry });
+        if claimed.map(Claimed::forget).is_none() {
+            // No other instance fills, so none is known that purges.
+            waiting.take().into_iter().for_each(|waiting| waiting.tell(&Ok(Stored::Kept)));
+        }
+        match stored {
+            None => complete(&shared.background, storing, self.refreshing.take(), waiting),
+            Some(stored) => waiting.into_iter().for_each(|waiting| waiting.tell(&stored)),
         }
     }
 
@@ -316,13 +321,37 @@ impl Fill {
     }
 }
 
+/// Who waits for an entry that is on its way to the store.
+struct Waiting {
+    passengers: Passengers,
+    entry: Arc<Entry>,
+}
+
+impl Waiting {
+    /// What the store could not keep may be purged, and each request that comes later asks the handler as well.
+    fn tell(self, stored: &Result<Stored>) {
+        self.passengers.land(match stored {
+            Ok(Stored::Kept) => Landing::Shared(self.entry, Source::Handler),
+            Ok(Stored::Refused) => Landing::Gone,
+            Err(_) => Landing::Unavailable,
+        });
+    }
+}
+
 /// Sees the storing through: the body is about to be dropped, and a command whose caller is gone may not be sent. Where
 /// too much waits already, the entry is not kept. A refresh lasts until then.
-fn complete(background: &Background, storing: StoreFuture<Stored>, refreshing: Option<Refreshing>) {
+fn complete(
+    background: &Background,
+    storing: StoreFuture<Stored>,
+    refreshing: Option<Refreshing>,
+    waiting: Option<Waiting>,
+) {
     background.push(async move {
-        if let Err(error) = storing.await {
+        let stored = storing.await;
+        if let Err(error) = &stored {
             tracing::debug!(%error, "a response was not kept");
         }
+        waiting.into_iter().for_each(|waiting| waiting.tell(&stored));
         drop(refreshing);
     });
 }

@@ -98,22 +98,38 @@ impl Lead {
         self.end(landing);
     }
 
+    /// Nobody boards any more. Those who have are told how it ends by [`Passengers::land`].
+    pub(crate) fn close(self) -> Passengers {
+        self.leave()
+    }
+
     fn end(&self, landing: Landing) {
+        self.leave().land(landing);
+    }
+
+    fn leave(&self) -> Passengers {
         let mut flights = self.flights.part(&self.place).lock().unwrap_or_else(PoisonError::into_inner);
-        if flights.get(&self.place).is_none_or(|flight| flight.id != self.id) {
-            return;
-        }
-        let passengers = flights.remove(&self.place).and_then(|flight| flight.passengers);
-        drop(flights);
-        if let Some(sender) = passengers {
-            sender.send_replace(landing);
-        }
+        let is_ours = flights.get(&self.place).is_some_and(|flight| flight.id == self.id);
+        let flight = if is_ours { flights.remove(&self.place) } else { None };
+        Passengers(flight.and_then(|flight| flight.passengers))
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
         self.end(Landing::Gone);
+    }
+}
+
+/// Who waits for a flight that nobody boards any more; dropped without a word it ends as gone.
+#[derive(Debug)]
+pub(crate) struct Passengers(Option<watch::Sender<Landing>>);
+
+impl Passengers {
+    pub(crate) fn land(self, landing: Landing) {
+        if let Some(sender) = self.0 {
+            sender.send_replace(landing);
+        }
     }
 }
 
@@ -158,6 +174,22 @@ mod tests {
         first.land(Landing::Alone);
         assert!(matches!(waiting.await, Some(Landing::Alone)));
         lead(&flights, 1);
+    }
+
+    #[tokio::test]
+    async fn who_asks_after_the_end_of_boarding_leads() {
+        let flights = Arc::new(Flights::default());
+        let first = lead(&flights, 1);
+        let waiting = [wait(&flights, 1), wait(&flights, 1)];
+        let passengers = first.close();
+        let second = lead(&flights, 1);
+        passengers.land(Landing::Alone);
+        for waiting in waiting {
+            assert!(matches!(waiting.await, Some(Landing::Alone)));
+        }
+        let waiting = wait(&flights, 1);
+        drop(second.close());
+        assert!(matches!(waiting.await, Some(Landing::Gone)));
     }
 
     #[tokio::test]

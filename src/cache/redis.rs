@@ -90,7 +90,8 @@ impl RedisCacheStore {
     }
 
     /// As [`new`](Self::new), and a purge that has answered [`Purged::Everywhere`] holds on all instances from then on, not
-    /// some milliseconds later: each lookup asks for purges in the same trip, two commands more.
+    /// some milliseconds later: each lookup asks for purges in the same trip, two commands more. A fill that was claimed asks
+    /// when it is kept, one command more.
     pub fn strict(redis: &Redis) -> Self {
         Self::with(redis, true)
     }
@@ -161,11 +162,6 @@ async fn follow(inner: Weak<Inner>, [mut purges, mut fills]: [Notices; 2]) {
             tracing::debug!(%error, "the purges of the response cache were not read");
         }
     }
-}
-
-/// Nothing is kept, and the claim is given back.
-fn refused(releasing: StoreFuture<()>) -> StoreFuture<Stored> {
-    StoreFuture::boxed(async move { releasing.await.map(|()| Stored::Refused) })
 }
 
 /// `P:v`.
@@ -286,12 +282,7 @@ impl CacheStore for RedisCacheStore {
 
     fn store(&self, cx: &Cx, place: &Place, ticket: &Ticket, entry: Arc<Entry>) -> StoreFuture<Stored> {
         let names = vary::names_of(&entry.headers).filter(|_| self.0.mirror.is_current(place, &entry));
-        let Some(names) = names else {
-            return match ticket.claim {
-                None => StoreFuture::ok(Stored::Refused),
-                Some(token) => refused(claims::release(&self.0, place, token, Release::Gone)),
-            };
-        };
+        let Some(names) = names else { return StoreFuture::ok(Stored::Refused) };
         let lasts = entry.kept_until.since(self.now(cx)).as_millis().max(1);
         let lasts = u64::try_from(lasts).unwrap_or(u64::MAX);
         if place.template().is_some() {
@@ -318,7 +309,7 @@ impl CacheStore for RedisCacheStore {
             inner.notes.insert(noted, Arc::new(Note { raw: note, index }));
             Ok(Stored::Kept)
         });
-        claims::given_back(&self.0, place, ticket.claim, storing)
+        claims::given_back(&self.0, place, ticket.claim, strict::confirmed(&self.0, place, ticket, entry, storing))
     }
 
     fn claim(&self, cx: &Cx, place: &Place, token: Token) -> StoreFuture<Claim> {

@@ -48,8 +48,8 @@ pub trait CacheStore: Send + Sync + 'static {
         StoreFuture::ok(Claim::Unshared)
     }
 
-    /// Gives a granted claim back without a response; [`store`](Self::store) gives that of its ticket back by itself.
-    /// One that is not held any more, or never was, is no error.
+    /// Gives a granted claim back without a response; [`store`](Self::store) gives that of its ticket back by itself, unless
+    /// it refuses at once. One that is not held any more, or never was, is no error.
     fn release(&self, _: &Place, _: Token, _: Release) -> StoreFuture<()> {
         StoreFuture::ok(())
     }

@@ -146,7 +146,8 @@ impl KeepBuilder {
 
     /// Has each cache lookup ask Redis for purges in the same trip, so that a purge that has answered
     /// [`Purged::Everywhere`](crate::cache::Purged::Everywhere) holds on all instances from then on. Defaults to hearing of
-    /// them within milliseconds. Costs two commands more for a lookup, and no trip.
+    /// them within milliseconds. Costs two commands more for a lookup, and no trip; for a fill one command, where several
+    /// instances share a Redis.
     #[cfg(feature = "cache")]
     pub fn strict_purges(mut self) -> Self {
         self.strict_purges = true;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Inner;
 use crate::{
     Cx, Result, StoreFuture,
-    cache::Lookup,
+    cache::{Entry, Lookup, Place, Stored, Ticket},
     conn::{Command, Reply},
 };
 
@@ -32,6 +32,26 @@ where
             inner.mirror.refresh(&inner.redis).await?;
         }
         decode(values)
+    })
+}
+
+/// The answer of a store to a fill for which others may wait. Where it is strict, none of them gets what was purged before
+/// they asked: the record of purges is read after the response was kept.
+pub(super) fn confirmed(
+    inner: &Arc<Inner>,
+    place: &Place,
+    ticket: &Ticket,
+    entry: Arc<Entry>,
+    storing: StoreFuture<Stored>,
+) -> StoreFuture<Stored> {
+    if !inner.is_strict || ticket.claim.is_none() {
+        return storing;
+    }
+    let (inner, place) = (Arc::clone(inner), place.clone());
+    StoreFuture::submit(async move {
+        let stored = storing.await?;
+        inner.mirror.refresh(&inner.redis).await?;
+        Ok(if inner.mirror.is_current(&place, &entry) { stored } else { Stored::Refused })
     })
 }
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
-use towerkeep::{Keep, cache::CacheLayer};
+use tokio_test::{assert_pending, task};
+use towerkeep::{Keep, KeepBuilder, cache::CacheLayer};
 
 use super::*;
 use crate::support::{FaultProxy, Mode, Monitor};
@@ -12,10 +13,13 @@ const CLAIM: &str = ":l";
 
 /// Instances that know how many they are.
 async fn instances(server: &RedisServer, count: usize) -> Vec<Keep> {
+    instances_of(count, || Keep::builder().redis(&server.url())).await
+}
+
+async fn instances_of(count: usize, builder: impl Fn() -> KeepBuilder) -> Vec<Keep> {
     let mut keeps = Vec::new();
     for _ in 0..count {
-        let keep =
-            Keep::builder().redis(&server.url()).deadline(seconds(5)).budget(seconds(50)).build().expect("valid");
+        let keep = builder().deadline(seconds(5)).budget(seconds(50)).build().expect("valid");
         assert!(keep.ready(seconds(10)).await);
         keeps.push(keep);
     }
@@ -301,4 +305,76 @@ async fn a_miss_claims_only_where_there_is_another_instance() {
     eventually("the first knows", async || format!("{:?}", keeps[0].limits()).contains("instances: 2")).await;
     keeps.push(second);
     assert_eq!(miss(&keeps[0], "/two", 2).await, ["MGET", "EVALSHA", "EVALSHA"]);
+}
+
+/// A fill of an instance that has asked its handler already.
+async fn begun(server: &RedisServer, keep: &Keep, handler: &Handler, path: &str) -> tokio::task::JoinHandle<Bytes> {
+    let calls = handler.calls();
+    let first = tokio::spawn(ask(keep.clone(), handler.clone(), path.into()));
+    eventually("it asks its handler", async || handler.calls() == calls + 1).await;
+    assert_eq!(claims(server).await.len(), 1, "it has claimed");
+    first
+}
+
+/// A request that waits for the fill under way, whose handler then answers; its body.
+async fn beside(keep: &Keep, handler: &Handler, path: &str, first: tokio::task::JoinHandle<Bytes>) -> Bytes {
+    let mut second = task::spawn(ask(keep.clone(), handler.clone(), path.into()));
+    assert_pending!(second.poll());
+    handler.gate.add_permits(2);
+    assert_eq!(first.await.expect("no panic"), "call 1");
+    second.await
+}
+
+/// It boarded a fill that had begun before the purge, and was answered with what that one's handler had read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_after_another_instance_has_purged_the_url_gets_nothing_older() {
+    let server = RedisServer::start();
+    let (keeps, handler) = (instances(&server, 2).await, Handler::new(false));
+    let _mounted = layer(&keeps[1]).layer(service_fn(async |_: Request<()>| Handler::new(false).answer().await));
+    let first = begun(&server, &keeps[0], &handler, "/").await;
+    let url = "http://a.example/".parse().expect("a url");
+    assert_eq!(keeps[1].cache().purge_url(&url).await, Purged::Everywhere);
+    assert_eq!(beside(&keeps[0], &handler, "/", first).await, "call 2");
+    eventually("its claim is given back", async || claims(&server).await.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_after_a_purge_was_heard_of_gets_nothing_older() {
+    let server = RedisServer::start();
+    let (keeps, handler, other) = (instances(&server, 2).await, Handler::new(false), Handler::new(false));
+    other.gate.add_permits(1_000);
+    let other = async || ask(keeps[0].clone(), other.clone(), "/other".into()).await;
+    eventually("another page is kept", async || other().await == other().await).await;
+    let (first, page) = (begun(&server, &keeps[0], &handler, "/").await, other().await);
+    assert_eq!(keeps[1].cache().purge_name("demo").await, Purged::Everywhere);
+    eventually("the purge is heard of", async || other().await != page).await;
+    assert_eq!(beside(&keeps[0], &handler, "/", first).await, "call 2");
+    eventually("its claim is given back", async || claims(&server).await.is_empty()).await;
+}
+
+/// A message can be lost, and the record is asked only once a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_after_a_strict_purge_that_nobody_told_of_gets_nothing_older() {
+    let server = RedisServer::start();
+    let keeps = instances_of(2, || Keep::builder().redis(&server.url()).strict_purges()).await;
+    let handler = Handler::new(false);
+    let first = begun(&server, &keeps[0], &handler, "/").await;
+    let mut client = server.client().await;
+    ::redis::cmd("ZADD").arg("tk:cache:epochs").arg(1_000).arg("n:demo").exec_async(&mut client).await.expect("up");
+    assert_eq!(beside(&keeps[0], &handler, "/", first).await, "call 2");
+}
+
+/// Nobody knows then whether it is purged, and nobody waits for longer than a command may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_what_redis_could_not_be_told_asks_the_handler() {
+    let server = RedisServer::start();
+    let (handler, proxy) = (Handler::new(false), FaultProxy::start(server.address()).await);
+    let keep = Keep::builder().redis(&proxy.url()).deadline(Duration::from_millis(60)).instances(2);
+    let keep = keep.build().expect("valid");
+    assert!(keep.ready(seconds(10)).await);
+    let first = begun(&server, &keep, &handler, "/").await;
+    proxy.set(Mode::Hold);
+    let began = Instant::now();
+    assert_eq!(beside(&keep, &handler, "/", first).await, "call 2");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
 }
