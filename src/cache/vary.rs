@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName,
-    header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY},
+    header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY},
 };
 use sha2::{Digest, Sha256};
 
-use super::policy::directives::{elements, list};
+use super::policy::directives::{elements, list, parts};
 
 /// A variant: the hash of the request fields that choose it; all zero where nothing chooses.
 pub type Variant = [u8; 16];
@@ -100,8 +100,9 @@ pub(crate) fn names_of(response: &HeaderMap) -> Option<Vec<HeaderName>> {
 
 /// The variant that a request asks for.
 ///
-/// Several lines of one field are one list; spaces around its elements do not count. Of `Accept-Encoding` and
-/// `Accept-Language` neither do letters' case and a weight of one, and of the first neither does the order.
+/// Several lines of one field are one, and spaces around its commas do not count; what is not known to be a list means
+/// something else with a comma more. Of `Accept`, `Accept-Encoding` and `Accept-Language` empty elements do not count; of the
+/// last two neither do letters' case and a weight of one, and of `Accept-Encoding` neither does the order.
 pub(crate) fn select(names: &[HeaderName], request: &HeaderMap) -> Variant {
     let mut variant = Variant::default();
     if names.is_empty() {
@@ -113,8 +114,10 @@ pub(crate) fn select(names: &[HeaderName], request: &HeaderMap) -> Variant {
         sum.update(if request.contains_key(name) { [1] } else { [0] });
         if [ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) {
             preferences(name, request).iter().for_each(|element| add(&mut sum, element));
-        } else {
+        } else if name == ACCEPT {
             list(request, name).for_each(|element| add(&mut sum, element));
+        } else {
+            request.get_all(name).iter().flat_map(|line| parts(line.as_bytes())).for_each(|part| add(&mut sum, part));
         }
         sum.update(b"\n");
     }
@@ -140,13 +143,27 @@ fn preferences(name: &HeaderName, request: &HeaderMap) -> Vec<Vec<u8>> {
 }
 
 fn preference(element: &[u8]) -> Vec<u8> {
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let plain: Vec<u8> = element.iter().filter(|byte| !is_space(byte)).map(u8::to_ascii_lowercase).collect();
+    let plain = without_spaces(element).to_ascii_lowercase();
     let weight = plain.iter().position(|&byte| byte == b';').unwrap_or(plain.len());
     match &plain[weight..] {
         b";q=1" | b";q=1." | b";q=1.0" | b";q=1.00" | b";q=1.000" => plain[..weight].to_vec(),
         _ => plain,
     }
+}
+
+/// Without the spaces beside its signs, where they mean nothing (RFC 9110, 5.6.6).
+fn without_spaces(element: &[u8]) -> Vec<u8> {
+    let is_sign = |byte: &u8| matches!(byte, b';' | b'=');
+    let mut plain: Vec<u8> = Vec::with_capacity(element.len());
+    for byte in element {
+        if is_sign(byte) {
+            plain.truncate(plain.trim_ascii_end().len());
+        }
+        if !byte.is_ascii_whitespace() || !plain.last().is_some_and(is_sign) {
+            plain.push(*byte);
+        }
+    }
+    plain
 }
 
 #[cfg(test)]

@@ -120,8 +120,13 @@ pub(crate) fn delta_seconds(value: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(bare.iter().fold(0, add)))
 }
 
-/// The elements of a comma-separated list; commas inside of quoted strings do not count (RFC 9110, 5.6.1).
+/// The elements of a comma-separated list; those that are empty are none (RFC 9110, 5.6.1).
 pub(crate) fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    parts(line).filter(|element| !element.is_empty())
+}
+
+/// What stands between the commas of a line, also where that is nothing; commas inside of quoted strings do not count.
+pub(crate) fn parts(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     line.split(move |&byte| {
         let is_comma = byte == b',' && !quoted;
@@ -132,7 +137,6 @@ pub(crate) fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         is_comma
     })
     .map(<[u8]>::trim_ascii)
-    .filter(|element| !element.is_empty())
 }
 
 /// The elements of all lines of one field, as one list.

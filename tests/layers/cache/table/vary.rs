@@ -18,6 +18,7 @@ const LANGUAGE: &[&str] = &["vary: accept-language"];
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = matching();
+    rows.extend(meanings());
     rows.extend(several());
     rows
 }
@@ -101,6 +102,37 @@ fn matching() -> Vec<Row> {
         unkept("9111 4.1: nor does one among names", rfc, &["cache-control: max-age=60", "vary: accept, *"]),
         unkept("9111 4.1: nor on a line of its own", rfc, &["cache-control: max-age=60", "vary: accept", "vary: *"]),
         unkept("9111 4.1: what is no name is never matched", rfc, &["cache-control: max-age=60", "vary: a b"]),
+    ]
+}
+
+/// What means something else is another value, however little is different.
+fn meanings() -> Vec<Row> {
+    let origin = |name, second| twice(name, &["vary: origin"], &["origin: https://a.example"], second, Kept);
+    vec![
+        origin("9111 4.1: a comma after the value", &["origin: https://a.example,"]),
+        origin("9111 4.1: a comma before the value", &["origin: ,https://a.example"]),
+        origin("9111 4.1: an empty line beside the value", &["origin:", "origin: https://a.example"]),
+        twice(
+            "9110 5.6.1: in a list of preferences an empty element is none",
+            &["vary: accept-encoding"],
+            &["accept-encoding: gzip, br"],
+            &["accept-encoding: gzip,, br,"],
+            Stored,
+        ),
+        twice(
+            "9111 4.1: a space inside of a value",
+            LANGUAGE,
+            &["accept-language: de"],
+            &["accept-language: d e"],
+            Kept,
+        ),
+        twice(
+            "9110 12.4.2: spaces around a weight do not count",
+            LANGUAGE,
+            &["accept-language: de;q=0.5"],
+            &["accept-language: de ; q = 0.5"],
+            Stored,
+        ),
     ]
 }
 
