@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use http::{Method, header::RANGE, request::Parts};
+use http::{
+    Method,
+    header::{AUTHORIZATION, RANGE},
+    request::Parts,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -164,7 +168,8 @@ impl Ask {
     fn board(&mut self, place: Place, parts: &Parts) -> Next {
         let shared = &self.mount.cache.shared;
         self.boardings += 1;
-        if self.boardings > BOARDINGS {
+        let is_for_one = || parts.headers.contains_key(AUTHORIZATION) && shared.is_for_one(&place);
+        if self.boardings > BOARDINGS || is_for_one() {
             return self.look(place, parts, None, 1);
         }
         match shared.flights.board(&place) {

@@ -143,7 +143,10 @@ impl Fill {
         self.count(answered);
         answered.write(&mut parts.headers);
         let body = match decided {
-            Err(why) => self.refuse(parts.status, why, body),
+            Err(why) => {
+                self.refuse(parts.status, why);
+                ResponseBody::inner(body)
+            }
             Ok(span) => {
                 let declared = declared_length(&parts.headers, &body).ok().flatten();
                 let keep = self.keep(parts.status, kept, span, now, &hint);
@@ -254,14 +257,28 @@ impl Fill {
     }
 
     /// Nobody waits for what cannot be kept, now and for a while.
-    fn refuse<B>(mut self: Box<Self>, status: StatusCode, why: Refusal, body: B) -> ResponseBody<B> {
+    pub(super) fn refuse(mut self: Box<Self>, status: StatusCode, why: Refusal) {
         // What was answered to one client about itself leaves what is stored in its place.
         let is_about_all = !matches!(why, Refusal::Status | Refusal::SetCookie | Refusal::Authorization);
         let is_final = status.is_success() || status.is_redirection() || matches!(status.as_u16(), 404 | 410);
-        if self.refreshing.is_none() || is_about_all && is_final {
+        if self.refreshing.is_some() {
+            if is_about_all && is_final {
+                self.give_up(true);
+            }
+        } else if why == Refusal::Authorization {
+            self.step_aside();
+        } else {
             self.give_up(!status.is_server_error());
         }
-        ResponseBody::inner(body)
+    }
+
+    /// A client's `Authorization` says nothing about the URL: one without it leads in its place.
+    fn step_aside(&mut self) {
+        drop(self.claimed.take());
+        if let Some(lead) = self.lead.take() {
+            self.mount.cache.shared.mark_for_one(&self.place);
+            lead.land(Landing::Gone);
+        }
     }
 
     /// Only who leads marks a URL: a client's own `no-store` says nothing about it. A refresh that ended for good ends

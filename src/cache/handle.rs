@@ -46,12 +46,20 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn CacheStore>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) counters: Counters,
-    /// URLs whose last response could not be kept: nobody waits for those.
-    uncacheable: Cache<Place, ()>,
+    /// URLs whose last response could not be kept, and for whom: nobody of those waits for them.
+    uncacheable: Cache<Place, Alone>,
     /// Sees fills through to the store.
     pub(crate) background: Background,
     pub(crate) refreshes: Arc<Refreshes>,
     registry: Mutex<Registry>,
+}
+
+/// Who is alone at an uncacheable URL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    Everybody,
+    /// Those whose requests have `Authorization`.
+    Authorized,
 }
 
 /// What one mounted layer works with.
@@ -235,12 +243,22 @@ impl ResponseCache {
 
 impl Shared {
     pub(crate) fn is_uncacheable(&self, place: &Place) -> bool {
-        self.uncacheable.contains_key(place)
+        self.uncacheable.get(place) == Some(Alone::Everybody)
+    }
+
+    /// Whether what is answered to `Authorization` was for its sender alone.
+    pub(crate) fn is_for_one(&self, place: &Place) -> bool {
+        self.uncacheable.get(place) == Some(Alone::Authorized)
+    }
+
+    /// What was answered to `Authorization` says nothing about what others are answered.
+    pub(crate) fn mark_for_one(&self, place: &Place) {
+        self.uncacheable.entry_by_ref(place).or_insert(Alone::Authorized);
     }
 
     pub(crate) fn mark(&self, place: &Place, is_uncacheable: bool) {
         if is_uncacheable {
-            self.uncacheable.insert(place.clone(), ());
+            self.uncacheable.insert(place.clone(), Alone::Everybody);
         } else {
             self.uncacheable.invalidate(place);
         }

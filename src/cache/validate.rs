@@ -47,7 +47,7 @@ impl Fill {
         let response = answer.to(&self.method, &self.request).map(ResponseBody::full);
         match decided {
             Ok(_) => self.store(entry),
-            Err(_) => self.give_up(true),
+            Err(why) => self.refuse(entry.status, why),
         }
         response
     }

@@ -83,6 +83,39 @@ async fn a_clients_no_store_does_not_mark_the_url() {
     assert_eq!((calls, answers.len()), (1, 10));
 }
 
+/// Ten seconds of it, on all instances, switched the protection of a URL off.
+#[tokio::test(start_paused = true)]
+async fn a_clients_authorization_does_not_mark_the_url() {
+    let world = World::new();
+    let layer = world.public();
+    let asked = world.ask(&layer, with("/", "authorization", "x"), &[]).await;
+    assert_eq!(asked.cache(), "towerkeep; fwd=miss; detail=authorization");
+    let (calls, answers) = together(10, &layer, &[]).await;
+    assert_eq!((calls, answers.len()), (1, 10));
+}
+
+/// They would be served one after the other.
+#[tokio::test(start_paused = true)]
+async fn those_with_authorization_wait_for_each_other_once() {
+    let world = World::new();
+    let (calls, gate) = (Arc::default(), Arc::new(tokio::sync::Semaphore::new(0)));
+    let service = world.public().layer(gated(&calls, &gate, &[]));
+    let ask = || tokio::spawn(said(service.clone(), with("/", "authorization", "x")));
+    let asked: Vec<_> = (0..5).map(|_| ask()).collect();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(calls.load(Relaxed), 1, "it could be for all");
+    gate.add_permits(1);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(calls.load(Relaxed), 5, "it was not");
+    gate.add_permits(4);
+    for answer in asked {
+        assert_eq!(
+            answer.await.expect("no panic").expect("infallible").cache(),
+            "towerkeep; fwd=miss; detail=authorization"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_asks_the_handler() {
     let world = World::new();
