@@ -156,9 +156,9 @@ impl Fill {
         Response::from_parts(parts, body)
     }
 
-    /// The stored response that the handler is asked about.
+    /// The stored response that the handler is asked about: the same before and after it, however long it takes.
     fn asked_about(&self) -> Option<&Entry> {
-        self.stale.as_deref().filter(|entry| entry.can_be_validated(self.now()))
+        self.stale.as_deref().filter(|entry| entry.can_be_validated(self.asked.at))
     }
 
     pub(super) fn why_asked(&self) -> WhyAsked {

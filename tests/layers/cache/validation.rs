@@ -257,3 +257,23 @@ async fn a_request_that_wants_a_fresh_response_younger_says_so() {
     let younger = handler.ask(&layer, with("/", "cache-control", "no-cache")).await;
     assert_eq!(younger.cache(), "towerkeep; fwd=request; fwd-status=304; stored");
 }
+
+/// The handler answered 304 to a condition of ours, and the client, who had none, got it.
+#[tokio::test]
+async fn what_is_kept_no_longer_when_the_304_comes_still_answers() {
+    let world = World::new();
+    let layer = world.public();
+    world.ask(&layer, get("/"), &[("etag", "\"one\"")]).await;
+    // A minute fresh, and kept for ten more.
+    world.clock.advance(minutes(11) - Duration::from_micros(1));
+    let clock = world.clock.clone();
+    let slow = service_fn(move |request: Request<()>| {
+        assert!(request.headers().contains_key("if-none-match"), "it is asked about");
+        clock.advance(seconds(1));
+        let response = Response::builder().status(StatusCode::NOT_MODIFIED).header("etag", "\"one\"");
+        async move { Ok::<_, Infallible>(response.body(Full::from("")).expect("a response")) }
+    });
+    let answer = said(layer.layer(slow), get("/")).await.expect("infallible");
+    assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"call 1"[..]));
+    assert_eq!(answer.cache(), "towerkeep; fwd=stale; fwd-status=304; stored");
+}
