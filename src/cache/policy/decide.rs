@@ -195,15 +195,15 @@ fn lifetime(
     delay: Duration,
     now: Timestamp,
 ) -> Option<Duration> {
-    let also = || terms.also.iter().find(|(also, _)| *also == status).map(|(_, ttl)| *ttl + delay);
-    let ttl = || terms.ttl.filter(|_| is_ordinary(status)).map(|ttl| ttl + delay);
+    let also = || terms.also.iter().find(|(also, _)| *also == status).map(|(_, ttl)| *ttl);
+    let ttl = || terms.ttl.filter(|_| is_ordinary(status));
+    let from_here = |ttl: Duration| ttl.saturating_add(delay);
     let guess = || freshness::heuristic(headers, now).filter(|_| may_guess(terms, status, said));
     terms
         .hint_ttl
-        .map(|ttl| ttl + delay)
+        .map(from_here)
         .or_else(|| freshness::stated(headers, said, terms.is_private, now))
-        .or_else(also)
-        .or_else(ttl)
+        .or_else(|| also().or_else(ttl).map(from_here))
         .or_else(guess)
 }
 

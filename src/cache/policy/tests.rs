@@ -339,6 +339,23 @@ proptest! {
         let _ = (is_not_modified(&request, &response, NOW), stored_headers(&response), is_for_the_handler(&request));
     }
 
+    /// What the layer and the hint say is any number, and a handler takes its time.
+    #[test]
+    fn no_duration_is_too_long(secs: u64, nanos in 0u32..1_000_000_000, delay in 1u64..1_000, status in 200u16..210) {
+        let any = std::time::Duration::new(secs, nanos);
+        let status = StatusCode::from_u16(status).expect("in range");
+        for any in [any, std::time::Duration::MAX] {
+            let also = [(status, any)];
+            let layer = Terms { ttl: Some(any), also: &also, stale_if_error: Some(any), stale_while_revalidate: Some(any), ..terms() };
+            for terms in [layer, Terms { hint_ttl: Some(any), ..layer }, Terms { also: &[], ..layer }] {
+                let asked = Asked { at: NOW - std::time::Duration::from_millis(delay), ..Asked::default() };
+                if let Ok(span) = decide(&terms, asked, status, &HeaderMap::new(), NOW) {
+                    prop_assert!(span.fresh_for <= any);
+                }
+            }
+        }
+    }
+
     /// RFC 9111, 4.2.3: an older response never serves longer.
     #[test]
     fn age_only_shortens(age in 0u64..200, max_age in 1u64..200) {
