@@ -17,6 +17,11 @@ pub(crate) struct Journal {
 /// More purges become one of everything.
 pub(crate) const MAX_JOURNAL: usize = 1_024;
 
+/// So many tags go in one script: it must not hold up the server.
+pub(crate) const MOST_TAGS: usize = 512;
+/// So many places go in one trip: it has the deadline of any other.
+pub(crate) const MOST_PLACES: usize = 256;
+
 /// Purges of several entries as one, and the numbers by which they are struck off.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -49,16 +54,16 @@ impl Journal {
         }
     }
 
-    /// What waits for at least `age`, as one purge.
-    pub(crate) fn batch(&self, age: Duration, now: Instant) -> Batch {
-        let mut batch = Batch::default();
-        for (number, (noted, purge)) in &self.entries {
-            if now.saturating_duration_since(*noted) >= age {
-                batch.numbers.push(*number);
-                batch.add(purge.clone());
-            }
-        }
-        batch
+    /// What waits for at least `age`, in batches that arrive one after the other.
+    pub(crate) fn batches(&self, age: Duration, now: Instant) -> Vec<Batch> {
+        let due = self.entries.iter().filter(|(_, (noted, _))| now.saturating_duration_since(*noted) >= age);
+        due.fold(Vec::new(), |mut batches: Vec<Batch>, (number, (_, purge))| {
+            let mut batch = batches.pop_if(|batch| !batch.is_full()).unwrap_or_default();
+            batch.numbers.push(*number);
+            batch.add(purge.clone());
+            batches.push(batch);
+            batches
+        })
     }
 
     /// Whether an entry of `place` with these tags is purged by what is noted here.
@@ -88,8 +93,8 @@ impl Batch {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
+    fn is_full(&self) -> bool {
+        self.tags.len() >= MOST_TAGS || self.places.len() >= MOST_PLACES
     }
 }
 
@@ -135,16 +140,36 @@ mod tests {
         }
         assert!(journal.covers(&place(9), &Tags::default()));
         journal.strike(&[last], false);
-        assert!(journal.batch(Duration::ZERO, now).all, "the last purge has arrived, the others have not");
+        let waiting = journal.batches(Duration::ZERO, now);
+        assert!(waiting.len() == 1 && waiting[0].all, "the last purge has arrived, the others have not");
         journal.strike(&[last], true);
-        assert!(journal.batch(Duration::ZERO, now).is_empty());
+        assert!(journal.batches(Duration::ZERO, now).is_empty());
+    }
+
+    #[test]
+    fn what_has_arrived_of_many_purges_is_struck_off() {
+        let (mut journal, now) = (Journal::default(), Instant::now());
+        for n in 0..1_000u32 {
+            journal.add(
+                Purge::Places((0..33).map(|m| Place::new("a", None, u128::from(n * 33 + m).to_be_bytes())).collect()),
+                now,
+            );
+        }
+        let mut sent = 0;
+        for batch in journal.batches(Duration::ZERO, now) {
+            assert!(batch.places.len() < MOST_PLACES + 33, "{}", batch.places.len());
+            sent += batch.places.len();
+            journal.strike(&batch.numbers, batch.all);
+        }
+        assert!(sent == 33_000 && journal.batches(Duration::ZERO, now).is_empty());
     }
 
     #[test]
     fn only_what_has_waited_is_sent_again() {
         let (mut journal, now) = (Journal::default(), Instant::now());
         journal.add(tags("x"), now);
-        assert!(journal.batch(Duration::from_secs(1), now).is_empty());
-        assert_eq!(journal.batch(Duration::from_secs(1), now + Duration::from_secs(1)).tags, [Tag::from("x")]);
+        assert!(journal.batches(Duration::from_secs(1), now).is_empty());
+        let due = journal.batches(Duration::from_secs(1), now + Duration::from_secs(1));
+        assert!(due.len() == 1 && due[0].tags == [Tag::from("x")]);
     }
 }

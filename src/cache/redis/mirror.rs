@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    journal::{Batch, Journal},
+    journal::{Batch, Journal, MOST_PLACES, MOST_TAGS},
     note_key,
     orphans::Orphans,
 };
@@ -27,8 +27,6 @@ guarded_script! {
 
 /// A purge that has no answer for so long is sent again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// So many tags go in one script: it must not hold up the server.
-const CHUNK: usize = 512;
 /// How long the note of a purged URL lasts: longer than any fill that was under way.
 const PURGED: Duration = Duration::from_secs(3_600);
 
@@ -77,25 +75,33 @@ impl Mirror {
 
     /// Asks Redis what happened since the last time, and sends again what has no answer.
     pub(crate) async fn refresh(self: &Arc<Self>, redis: &Redis) -> Result<()> {
-        let overdue = self.read().journal.batch(AGAIN, Instant::now());
+        let overdue = self.read().journal.batches(AGAIN, Instant::now());
         if overdue.is_empty() {
             return self.learn(redis, &[], false).await;
         }
-        self.send(redis, overdue).await
+        self.send_all(redis, overdue).await
+    }
+
+    /// Each as [`send`](Self::send); what has arrived before one fails is not sent again.
+    async fn send_all(self: &Arc<Self>, redis: &Redis, batches: Vec<Batch>) -> Result<()> {
+        for batch in batches {
+            self.send(redis, batch).await?;
+        }
+        Ok(())
     }
 
     /// Carries purges to Redis, and strikes them off when they have arrived. The first command is under way when this
     /// is first polled.
     pub(crate) async fn send(self: &Arc<Self>, redis: &Redis, batch: Batch) -> Result<()> {
         if batch.all || !batch.tags.is_empty() {
-            let mut chunks = batch.tags.chunks(CHUNK);
+            let mut chunks = batch.tags.chunks(MOST_TAGS);
             self.learn(redis, chunks.next().unwrap_or_default(), batch.all).await?;
             for chunk in chunks {
                 self.learn(redis, chunk, false).await?;
             }
         }
-        if !batch.places.is_empty() {
-            renew(redis, &batch.places).await?;
+        for chunk in batch.places.chunks(MOST_PLACES) {
+            renew(redis, chunk).await?;
         }
         self.write().journal.strike(&batch.numbers, batch.all);
         Ok(())
@@ -179,10 +185,10 @@ impl RecoveryStep for Replay {
     fn run(&self, recovery: Recovery) -> StoreFuture<()> {
         let (mirror, orphans) = (Arc::clone(&self.0), Arc::clone(&self.1));
         StoreFuture::boxed(async move {
-            let waiting = mirror.read().journal.batch(Duration::ZERO, Instant::now());
+            let waiting = mirror.read().journal.batches(Duration::ZERO, Instant::now());
             // Once in any case: the record can be another one now.
             mirror.learn(&recovery.redis, &[], false).await?;
-            mirror.send(&recovery.redis, waiting).await?;
+            mirror.send_all(&recovery.redis, waiting).await?;
             orphans.give_back(&recovery.redis).await;
             Ok(())
         })

@@ -1,5 +1,7 @@
 //! What only a real server shows.
 
+use std::{fs::File, io::Seek};
+
 use super::*;
 
 const NOTE: &str = "tk:cache:demo:public:{01010101010101010101010101010101}:v";
@@ -336,4 +338,53 @@ async fn a_strict_store_serves_nothing_once_a_purge_has_answered() {
     assert_eq!(two.find(&place(1), &none()).await, None, "what was purged is not known any more");
     two.kept(&place(1), &none(), entry("b")).await;
     assert!(one.find(&place(1), &none()).await.is_some());
+}
+
+/// What is logged by this thread from now on.
+struct Log {
+    file: Arc<File>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    fn listen() -> Self {
+        let file = Arc::new(tempfile::tempfile().expect("a file"));
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::clone(&file)).finish();
+        let _guard = tracing::subscriber::set_default(lines);
+        tracing::callsite::rebuild_interest_cache();
+        Self { file, _guard }
+    }
+
+    /// The lines with these words.
+    fn with(&self, words: &str) -> Vec<String> {
+        (&*self.file).rewind().expect("a file");
+        let told = std::io::read_to_string(&*self.file).expect("text");
+        told.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+    }
+}
+
+/// They went out as one pipeline under one deadline, which no recovery could keep, and were given up.
+#[tokio::test]
+async fn all_urls_that_were_purged_in_a_long_outage_are_replayed() {
+    const URLS: u32 = 100_000;
+    let log = Log::listen();
+    let server = RedisServer::start();
+    let redis = server.handle().await;
+    let (world, other) = (World::redis(&redis).await, World::redis(&patient(&server).await).await);
+    let url = |n: u32| Place::new("demo", None, u128::from(n).to_be_bytes());
+    for n in [0, 16_384, URLS - 1] {
+        other.kept(&url(n), &none(), entry("a")).await;
+    }
+    server.freeze();
+    eventually("redis is down", async || redis.status() == towerkeep::Status::Down).await;
+    for n in 0..1_000 {
+        assert_eq!(world.purge(Purge::Places((n * 100..n * 100 + 100).map(url).collect())).await, Purged::Pending);
+    }
+    server.thaw();
+    eventually("redis is used", async || redis.status() == towerkeep::Status::Up).await;
+    eventually("so does the other", async || other.store.lookup(&other.cx, &place(9), &none()).await.is_ok()).await;
+    for n in [0, 16_384, URLS - 1] {
+        assert_eq!(other.find(&url(n), &none()).await, None, "{n}");
+    }
+    assert_eq!(log.with("recovery step"), Vec::<String>::new());
 }
