@@ -206,13 +206,18 @@ impl Keep {
         }
     }
 
-    /// Finishes what is under way in the background, and writes the counts and log entries that wait, at most `within`. Call it
-    /// after the last request.
+    /// Finishes what is under way in the background, and writes the counts, log entries and purges that wait, at most `within`.
+    /// Call it after the last request.
     pub async fn shutdown(&self, within: Duration) {
+        #[cfg(feature = "cache")]
+        let purges = self.0.cache.close(within);
+        #[cfg(not(feature = "cache"))]
+        let purges = std::future::ready(());
+        let drained = async { tokio::join!(self.0.background.drain(within), purges) };
         #[cfg(feature = "boards")]
-        tokio::join!(self.0.counters.close(within), self.0.actions.close(within), self.0.background.drain(within));
+        tokio::join!(self.0.counters.close(within), self.0.actions.close(within), drained);
         #[cfg(not(feature = "boards"))]
-        self.0.background.drain(within).await;
+        drained.await;
     }
 
     /// Waits until Redis is reached, at most `within`; whether it was. At once without Redis.

@@ -194,6 +194,14 @@ impl ResponseCache {
         purged
     }
 
+    /// Waits for the purges of an outage, at most `within`, and says once how many are lost.
+    pub(crate) async fn close(&self, within: Duration) {
+        let purges = self.shared.store.settle(within).await.unwrap_or_default();
+        if purges > 0 {
+            tracing::warn!(purges, "purges of the response cache that an outage held end with this process");
+        }
+    }
+
     /// How often each outcome was, in this process.
     pub fn stats(&self) -> CacheStats {
         self.shared.counters.read()

@@ -320,6 +320,11 @@ impl CacheStore for RedisCacheStore {
         claims::release(&self.0, place, token, how)
     }
 
+    fn settle(&self, within: Duration) -> StoreFuture<usize> {
+        let inner = Arc::clone(&self.0);
+        StoreFuture::boxed(async move { Ok(inner.mirror.settle(&inner.redis, within).await) })
+    }
+
     /// Counts here before it is sent, so that a caller that goes away leaves no purge undone.
     fn purge(&self, _: &Cx, purge: Purge) -> StoreFuture<Purged> {
         let batch = self.0.mirror.note(purge);

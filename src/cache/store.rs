@@ -1,6 +1,6 @@
 //! The seam: where stored responses lie.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -56,6 +56,12 @@ pub trait CacheStore: Send + Sync + 'static {
 
     /// Forgets. Answers an error only if the purge is lost for good.
     fn purge(&self, cx: &Cx, purge: Purge) -> StoreFuture<Purged>;
+
+    /// Before the process ends: tries for at most `within` to carry out the purges that were answered [`Purged::Pending`].
+    /// Answers how many are left, which end with the process. Defaults to none, for stores that keep none.
+    fn settle(&self, _: Duration) -> StoreFuture<usize> {
+        StoreFuture::ok(0)
+    }
 }
 
 const _: Option<&dyn CacheStore> = None;

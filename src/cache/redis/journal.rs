@@ -66,6 +66,11 @@ impl Journal {
         })
     }
 
+    /// How many purges wait.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether an entry of `place` with these tags is purged by what is noted here.
     pub(crate) fn covers(&self, place: &Place, tags: &Tags) -> bool {
         self.entries.values().any(|(_, purge)| match purge {

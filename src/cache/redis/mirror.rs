@@ -27,6 +27,8 @@ guarded_script! {
 
 /// A purge that has no answer for so long is sent again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often a purge is tried before the process ends.
+const RETRY: Duration = Duration::from_millis(50);
 /// How long the note of a purged URL lasts: longer than any fill that was under way.
 const PURGED: Duration = Duration::from_secs(3_600);
 
@@ -80,6 +82,24 @@ impl Mirror {
             return self.learn(redis, &[], false).await;
         }
         self.send_all(redis, overdue).await
+    }
+
+    /// Sends what waits until nothing does, for at most `within`; how many purges still wait then.
+    pub(crate) async fn settle(self: &Arc<Self>, redis: &Redis, within: Duration) -> usize {
+        let settling = async {
+            loop {
+                let waiting = self.read().journal.batches(Duration::ZERO, Instant::now());
+                if waiting.is_empty() {
+                    return;
+                }
+                if self.send_all(redis, waiting).await.is_err() {
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        };
+        // Whether it ended in time is seen by what is left.
+        tokio::time::timeout(within, settling).await.ok();
+        self.read().journal.len()
     }
 
     /// Each as [`send`](Self::send); what has arrived before one fails is not sent again.

@@ -1,6 +1,6 @@
 //! What only a real server shows.
 
-use std::{fs::File, io::Seek};
+use std::{fs::File, io::Seek, time::Duration};
 
 use super::*;
 
@@ -387,4 +387,43 @@ async fn all_urls_that_were_purged_in_a_long_outage_are_replayed() {
         assert_eq!(other.find(&url(n), &none()).await, None, "{n}");
     }
     assert_eq!(log.with("recovery step"), Vec::<String>::new());
+}
+
+/// An instance that has purged in an outage what another one keeps.
+async fn purged_in_an_outage(server: &RedisServer) -> (towerkeep::Keep, World) {
+    let other = World::redis(&patient(server).await).await;
+    let keep = towerkeep::Keep::builder().redis(&server.url()).build().expect("valid");
+    assert!(keep.ready(seconds(10)).await);
+    other.kept(&place(1), &none(), entry("a")).await;
+    server.freeze();
+    eventually("redis is down", async || keep.cache().purge_tags(["nothing"]).await == Purged::Pending).await;
+    assert_eq!(keep.cache().purge_tags(["a"]).await, Purged::Pending);
+    (keep, other)
+}
+
+/// They ended with the process, without a word.
+#[tokio::test]
+async fn a_shutdown_waits_for_redis_to_hear_of_the_purges_of_an_outage() {
+    let server = RedisServer::start();
+    let (keep, other) = purged_in_an_outage(&server).await;
+    let ends = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server.thaw();
+    };
+    tokio::join!(keep.shutdown(seconds(10)), ends);
+    drop(keep);
+    eventually("the other is there", async || other.store.lookup(&other.cx, &place(9), &none()).await.is_ok()).await;
+    eventually("it has heard", async || other.find(&place(1), &none()).await.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_without_redis_tells_once_how_many_purges_are_lost() {
+    let server = RedisServer::start();
+    let (keep, _) = purged_in_an_outage(&server).await;
+    let (log, began) = (Log::listen(), Instant::now());
+    keep.shutdown(Duration::from_millis(200)).await;
+    assert!(began.elapsed() < seconds(2), "{:?}", began.elapsed());
+    let lost = log.with("purges of the response cache");
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert!(lost[0].contains("WARN") && lost[0].contains("purges="), "{lost:?}");
 }
