@@ -11,11 +11,13 @@ use crate::error::whole_seconds;
 #[non_exhaustive]
 pub enum LimitHeaders {
     /// `RateLimit-Policy: "general";q=100;w=60` and `RateLimit: "general";r=12;t=7`
-    /// (draft-ietf-httpapi-ratelimit-headers): `r` requests remain, in `t` seconds there are more. Concurrency is
+    /// (draft-ietf-httpapi-ratelimit-headers): `r` requests remain, in `t` seconds there are more. Of a bucket `q` is what fits,
+    /// [`Policy::capacity`], and `w` how long it takes to fill. Concurrency is
     /// `"uploads";q=3;qu="concurrent-requests"` and `"uploads";r=2`.
     #[default]
     Draft,
-    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (seconds), of the policy with least left.
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset` (seconds), of the policy with least left. The
+    /// limit is `q`.
     XRateLimit,
     /// None of these.
     RetryAfterOnly,
@@ -68,11 +70,11 @@ impl Item<'_> {
         match self {
             Self::Policy(policy) => {
                 name(text, policy);
-                parameter(text, b";q=", u64::from(policy.limit()));
+                parameter(text, b";q=", u64::from(policy.capacity()));
                 if policy.is_concurrency() {
                     text.write(b";qu=\"concurrent-requests\"");
                 } else {
-                    parameter(text, b";w=", whole_seconds(policy.per()));
+                    parameter(text, b";w=", whole_seconds(policy.refill()));
                 }
             }
             Self::Standing(decision) => {
@@ -142,7 +144,7 @@ fn write_x(headers: &mut HeaderMap, decisions: &[Decision]) {
     if inner.is_some_and(|inner| inner <= decision.remaining()) {
         return;
     }
-    headers.insert(X_LIMIT, HeaderValue::from(decision.policy().limit()));
+    headers.insert(X_LIMIT, HeaderValue::from(decision.policy().capacity()));
     headers.insert(X_REMAINING, HeaderValue::from(decision.remaining()));
     if decision.policy().is_concurrency() {
         headers.remove(X_RESET);
@@ -160,6 +162,8 @@ fn seconds(decision: &Decision) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use proptest::prelude::*;
 
     use super::{super::Outcome, super::Policy, *};
     use crate::clock::minutes;
@@ -199,6 +203,50 @@ mod tests {
             (&headers["x-ratelimit-remaining"], &headers["x-ratelimit-reset"]),
             (&"3".parse().expect("value"), &"7".parse().expect("value"))
         );
+    }
+
+    fn policies() -> impl Strategy<Value = Policy> {
+        let (limit, per) = (1u32..10_000, 1u64..60_000);
+        prop_oneof![
+            (limit.clone(), per.clone()).prop_map(|(limit, per)| Policy::sliding_window(
+                "p",
+                limit,
+                Duration::from_millis(per)
+            )),
+            (limit.clone(), 1u32..10_000, per).prop_map(|(limit, burst, per)| {
+                Policy::token_bucket("p", limit, Duration::from_millis(per)).burst(burst)
+            }),
+            limit.prop_map(|limit| Policy::concurrency("p", limit)),
+        ]
+    }
+
+    proptest! {
+        /// Clients take one from the other.
+        #[test]
+        fn no_more_remains_than_the_limit_that_is_told(policy in policies(), share in 0u32..=100) {
+            let remaining = u32::try_from(u64::from(policy.capacity()) * u64::from(share) / 100).expect("below it");
+            let decision = Decision::new(policy, Outcome::Admitted).with_remaining(remaining);
+            let mut headers = HeaderMap::new();
+            write(&mut headers, LimitHeaders::XRateLimit, std::slice::from_ref(&decision), None);
+            write(&mut headers, LimitHeaders::Draft, &[decision], None);
+            let number = |name: &str, before: &str| -> u32 {
+                let text = headers[name].to_str().expect("ascii");
+                let text = text.split_once(before).expect("there").1;
+                text.split(';').next().expect("one at least").parse().expect("a number")
+            };
+            let (quota, remaining) = (number("ratelimit-policy", ";q="), number("ratelimit", ";r="));
+            prop_assert!(remaining <= quota, "{headers:?}");
+            prop_assert!(number("x-ratelimit-remaining", "") <= number("x-ratelimit-limit", ""), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_tells_what_fits_and_how_long_it_takes_to_fill() {
+        let told = |policy: Policy| policy_field([policy].iter());
+        assert_eq!(told(Policy::token_bucket("all", 1, Duration::from_secs(2)).burst(5)), "\"all\";q=5;w=10");
+        assert_eq!(told(Policy::token_bucket("ai", 20, minutes(1)).burst(5)), "\"ai\";q=5;w=15");
+        assert_eq!(told(Policy::token_bucket("even", 20, minutes(1))), "\"even\";q=20;w=60");
+        assert_eq!(told(Policy::token_bucket("fast", 1_000, Duration::from_secs(1)).burst(1)), "\"fast\";q=1;w=1");
     }
 
     #[test]

@@ -171,6 +171,12 @@ impl Policy {
         }
     }
 
+    /// How long it takes until all of the capacity is there again: the period, or as long as a bucket takes to fill.
+    pub(super) fn refill(&self) -> Duration {
+        let whole = u128::from(self.capacity()) * u128::from(self.per) / u128::from(self.limit);
+        Duration::from_micros(u64::try_from(whole).unwrap_or(u64::MAX))
+    }
+
     /// What happens while the store does not answer.
     pub const fn outage(&self) -> LimitOutage {
         self.on_outage
