@@ -16,6 +16,10 @@ const FORMAT: &str = "1";
 /// Numbers in the header stay below 2^53, which Lua holds exactly.
 const MAX_MICROS: u64 = (1 << 53) - 1;
 
+/// Where in the string the time of the login stands, in bytes.
+#[cfg(any(test, feature = "redis"))]
+pub(super) const LOGIN: std::ops::RangeInclusive<usize> = 348..=363;
+
 impl Record {
     /// The session as the one string that stores keep.
     pub fn encode(&self) -> String {
@@ -275,7 +279,7 @@ mod tests {
             ("seen", 269, 16),
             ("idle", 295, 16),
             ("ends", 321, 16),
-            ("login", 348, 16),
+            ("login", *LOGIN.start(), LOGIN.count()),
         ] {
             let (before, after) = (format!("\"{name}\":\""), &text[at + length..at + length + 1]);
             assert!(text[..at].ends_with(&before) && after == "\"", "{name} in {text}");

@@ -106,7 +106,9 @@ impl SessionConfig {
         self
     }
 
-    /// Ends a user's oldest session when a login would make more than `max`. Defaults to no bound.
+    /// Ends a user's oldest login when another would make more than `max`. Defaults to no bound.
+    ///
+    /// Of logins made at once the latest live; so it is with those made during an outage, once it is over.
     #[must_use]
     pub fn max_per_user(mut self, max: NonZeroU32) -> Self {
         self.max_per_user = Some(max);

@@ -316,7 +316,8 @@ impl FallbackSessionStore {
     async fn brought_forward(&self, cx: &Cx, id: SessionId, now: Timestamp) -> Result<Option<Record>> {
         let Some(stored) = self.0.store.load(cx, id).await? else { return self.second_look(cx, id).await };
         let Some(newer) = self.local().newer_than(&stored, now) else { return Ok(Some(stored)) };
-        match self.0.store.save(cx, &newer.replacing(&stored), stored.stamp(), None).await? {
+        let cap = self.0.config.max_per_user;
+        match self.0.store.save(cx, &newer.replacing(&stored), stored.stamp(), cap).await? {
             Save::Saved => {
                 SessionFallback::Restored.count();
                 Ok(Some(newer))

@@ -86,15 +86,16 @@ impl Kept {
         Create::Created
     }
 
-    /// Puts a session into its user's index. A login makes room for itself; a
-    /// session that is written back may be the one that goes.
-    fn join(&mut self, record: &Record, cap: Option<NonZeroU32>, is_login: bool, now: Timestamp) {
+    /// Puts a session into its user's index, and ends the oldest logins beyond the cap: where it is written back, or was
+    /// made during an outage, this one may be among them.
+    fn join(&mut self, record: &Record, cap: Option<NonZeroU32>, now: Timestamp) {
         let Some(user) = record.user() else { return };
         self.by_user.entry(user.clone()).or_default().insert(record.id());
         let Some(cap) = cap else { return };
-        let mut others = self.of_user(user, now);
-        others.retain(|other| !is_login || other.id() != record.id());
-        for oldest in others.iter().skip(cap.get() as usize - usize::from(is_login)) {
+        let mut theirs = self.of_user(user, now);
+        // Of logins at one moment this is the latest.
+        theirs.sort_by_key(|other| std::cmp::Reverse((other.logged_in, other.id() == record.id())));
+        for oldest in theirs.iter().skip(cap.get() as usize) {
             self.remove(oldest.id());
         }
     }
@@ -147,7 +148,7 @@ impl SessionStore for MemorySessionStore {
         self.verb(cx, |kept, now| {
             let created = kept.create(record, now);
             if created == Create::Created {
-                kept.join(record, cap, true, now);
+                kept.join(record, cap, now);
             }
             created
         })
@@ -157,7 +158,7 @@ impl SessionStore for MemorySessionStore {
         self.verb(cx, |kept, now| {
             let created = kept.create(record, now);
             if created == Create::Created {
-                kept.join(record, cap, false, now);
+                kept.join(record, cap, now);
             }
             created
         })
@@ -170,7 +171,7 @@ impl SessionStore for MemorySessionStore {
             Some(_) => {
                 kept.put(record);
                 if record.logs_in_over(over) {
-                    kept.join(record, cap, true, now);
+                    kept.join(record, cap, now);
                 }
                 Save::Saved
             }

@@ -121,14 +121,14 @@ impl FallbackSessionStore {
                 }
             }
         }
-        let copies = self.local().settled(COMPARED, now);
+        let (copies, cap) = (self.local().settled(COMPARED, now), self.0.config.max_per_user);
         for batch in copies.chunks(BATCH) {
             let loads: Vec<_> = batch.iter().map(|copy| store.load(cx, copy.id())).collect();
             for (copy, load) in batch.iter().zip(loads) {
                 let stored = readable(load.await)?;
                 if let Some(older) = stored.filter(|stored| stored.stamp() < copy.stamp() && !stored.read_only)
                     && let Some(Save::Saved) =
-                        unless_refused(store.save(cx, &copy.replacing(&older), older.stamp(), None).await)?
+                        unless_refused(store.save(cx, &copy.replacing(&older), older.stamp(), cap).await)?
                 {
                     SessionFallback::Restored.count();
                 }
@@ -183,7 +183,7 @@ impl FallbackSessionStore {
         let (mut next, mut replaces) = (record.replacing(base), base.stamp());
         let is_login = next.is_login;
         for _ in 0..TRIES {
-            let stored = match store.save(cx, &next, replaces, None).await? {
+            let stored = match store.save(cx, &next, replaces, self.0.config.max_per_user).await? {
                 Save::Saved => return Ok((Some(next), true)),
                 // Then it is written back, not merged, by the recovery that this brings about.
                 Save::Gone if has_lost_data(store, cx).await? => {
@@ -298,7 +298,8 @@ impl FallbackSessionStore {
         record: &Record,
         older: &Record,
     ) -> Result<Option<Record>> {
-        Ok(match store.save(cx, &record.replacing(older), older.stamp(), None).await? {
+        let cap = self.0.config.max_per_user;
+        Ok(match store.save(cx, &record.replacing(older), older.stamp(), cap).await? {
             Save::Saved => Some(record.clone()),
             Save::Conflict(newer) => Some(*newer),
             Save::Gone => ended(store, cx).await?,

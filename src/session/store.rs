@@ -50,7 +50,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The session of `id`.
     fn load(&self, cx: &Cx, id: SessionId) -> StoreFuture<Option<Record>>;
 
-    /// Stores a session that is not there yet. With a `cap`, ends the user's oldest sessions beyond it.
+    /// Stores a session that is not there yet. With a `cap`, ends the user's oldest logins beyond it: those of before, and
+    /// never all of those that are made at once.
     fn create(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create>;
 
     /// Replaces the state `over` of a session; never creates one.
@@ -130,7 +131,7 @@ pub trait SessionStore: Send + Sync + 'static {
     }
 
     /// Writes back a session that the store has lost; not one whose login was revoked since. With a `cap`, ends the
-    /// user's oldest sessions beyond it, this one if it is among them.
+    /// user's oldest logins beyond it, this one if it is among them.
     fn restore(&self, cx: &Cx, record: &Record, cap: Option<NonZeroU32>) -> StoreFuture<Create> {
         self.create(cx, record, cap)
     }

@@ -102,6 +102,7 @@ contract! {
     nobody_revokes_anothers_session
     revokes_all_but_one
     a_cap_ends_the_oldest_live_session
+    a_login_outlasts_older_ones_that_would_end_later
     of_concurrent_saves_one_wins_each_round
     a_logout_takes_the_secret_that_opens_the_session
     what_is_written_back_keeps_to_the_cap
@@ -268,6 +269,16 @@ async fn a_cap_ends_the_oldest_live_session(store: &impl SessionStore) {
         assert_eq!(store.load(&cx, phone.id()).await.expect("up").is_some(), phone_lives);
     }
     assert_eq!(store.list(&at(minutes(5)), &UserId::new(1)).await.expect("up").len(), 2);
+}
+
+async fn a_login_outlasts_older_ones_that_would_end_later(store: &impl SessionStore) {
+    let (cap, user, longer) = (NonZeroU32::new(1), UserId::new(1), config().absolute(days(9)));
+    let older = testing::login(&testing::record(&longer, START), &user, &longer, START);
+    create(store, &older).await;
+    let login = of(1, minutes(1));
+    assert_eq!(store.create(&at(minutes(1)), &login, cap).await.expect("up"), Create::Created);
+    let listed = store.list(&at(minutes(2)), &user).await.expect("up");
+    assert_eq!(listed.iter().map(Record::id).collect::<Vec<_>>(), [login.id()]);
 }
 
 async fn of_concurrent_saves_one_wins_each_round(store: &impl SessionStore) {

@@ -7,7 +7,7 @@ use crate::{
     Cx, Result, StoreFuture, UserId,
     clock::Timestamp,
     conn::{Command, Reply, ScriptCall, guarded_script},
-    session::{Create, Record, Save, SessionId, SessionStore},
+    session::{Create, Record, Save, SessionId, SessionStore, codec::LOGIN},
 };
 
 guarded_script! {
@@ -114,11 +114,8 @@ impl RedisSessionStore {
                 store.end(&cx, id, Some(&user)).await?;
                 return Ok(Create::Revoked);
             }
-            let (newest, cap) = match how {
-                Creating::New(cap) => (Some(id), cap),
-                Creating::Again(cap) => (None, cap),
-            };
-            store.evict(&cx, &user, newest, cap).await?;
+            let (Creating::New(cap) | Creating::Again(cap)) = how;
+            store.evict(&cx, &user, cap).await?;
             Ok(Create::Created)
         })
     }
@@ -175,7 +172,7 @@ impl RedisSessionStore {
                 store.end(&cx, record.id(), Some(&user)).await?;
                 return Ok(Save::Gone);
             }
-            store.evict(&cx, &user, Some(record.id()), cap).await?;
+            store.evict(&cx, &user, cap).await?;
             Ok(saved)
         })
     }
@@ -196,24 +193,27 @@ impl RedisSessionStore {
         self.redis.eval(cx, &REVOKE, call, Reply::int)
     }
 
-    /// Ends the user's oldest sessions beyond `cap`, `newest` never. Best effort: what is told is about the login,
-    /// which stands.
-    async fn evict(&self, cx: &Cx, user: &UserId, newest: Option<SessionId>, cap: Option<NonZeroU32>) -> Result<()> {
-        let Some(cap) = cap else { return Ok(()) };
-        let mut ids = self.ids_of(cx, user).await?;
-        ids.retain(|id| Some(*id) != newest);
-        let room = cap.get() as usize - usize::from(newest.is_some());
-        if ids.len() <= room {
+    /// Ends the user's oldest logins beyond `cap`. Whoever looks ends the same ones, so that of logins at once none ends the
+    /// one that stays. Best effort: what is told is about the login, which stands.
+    async fn evict(&self, cx: &Cx, user: &UserId, cap: Option<NonZeroU32>) -> Result<()> {
+        let Some(cap) = cap.map(|cap| cap.get() as usize) else { return Ok(()) };
+        let ids = self.ids_of(cx, user).await?;
+        if ids.len() <= cap {
             return Ok(());
         }
-        let exists = ids.iter().map(|id| Command::read("EXISTS").arg(self.key(*id))).collect();
-        let exists = self.redis.pipeline(cx, exists, |replies| {
-            replies.into_iter().map(|reply| Ok(reply?.int()? == 1)).collect::<Result<Vec<bool>>>()
-        });
+        let logins = ids.iter().map(|id| self.login_at(*id)).collect();
+        let logins = self
+            .redis
+            .pipeline(cx, logins, |replies| replies.into_iter().map(login_of).collect::<Result<Vec<Option<u64>>>>());
         // Entries without a session stay: it may be a login that is just about to write its own.
-        let live = ids.into_iter().zip(exists.await?).filter_map(|(id, exists)| exists.then_some(id));
-        let ended: Vec<SessionId> = live.skip(room).collect();
+        let mut live: Vec<_> = logins.await?.into_iter().zip(ids).filter(|(login, _)| login.is_some()).collect();
+        live.sort_unstable_by(|a, b| b.cmp(a));
+        let ended: Vec<SessionId> = live.into_iter().skip(cap).map(|(_, id)| id).collect();
         self.end_all(cx, user, &ended).await.map(drop)
+    }
+
+    fn login_at(&self, id: SessionId) -> Command {
+        Command::read("GETRANGE").arg(self.key(id)).arg(*LOGIN.start()).arg(*LOGIN.end())
     }
 
     /// What the index holds, the session that ends last first.
@@ -242,6 +242,14 @@ fn listed(replies: &mut impl Iterator<Item = Result<Reply>>) -> Result<Listed> {
     // A word that an old Redis does not know is no reason to fail.
     let _ = replies.by_ref().take(2).count();
     Ok(Listed { mark, is_listed })
+}
+
+/// When a session's user logged in; nothing where there is no session, or none that this version knows the places of.
+fn login_of(reply: Result<Reply>) -> Result<Option<u64>> {
+    match reply.and_then(Reply::text) {
+        Err(error) if error.is_corrupt() => Ok(None),
+        text => Ok(text?.and_then(|text| text.parse().ok())),
+    }
 }
 
 /// A foreign value is a mark like any other: what matters is that it does not change during a login.

@@ -19,9 +19,13 @@ struct Instances {
 
 impl Instances {
     fn new() -> Self {
+        Self::with(&config())
+    }
+
+    fn with(config: &SessionConfig) -> Self {
         let direct = MemorySessionStore::new(ManualClock::at(START).clock());
         let outages = [OutageSwitch::default(), OutageSwitch::default()];
-        let stores = [0, 1].map(|n| FallbackSessionStore::new(direct.clone().outage(outages[n].clone()), &config()));
+        let stores = [0, 1].map(|n| FallbackSessionStore::new(direct.clone().outage(outages[n].clone()), config));
         Self { outages, stores, direct }
     }
 
@@ -233,6 +237,29 @@ async fn logins_made_without_the_store_keep_to_the_cap_when_it_is_back() {
     let mut listed = store.list(&at(seconds(9)), &UserId::new(1)).await.expect("up");
     listed.reverse();
     assert_eq!(listed.iter().map(Record::id).collect::<Vec<_>>(), [logins[2].id(), logins[3].id()]);
+}
+
+#[tokio::test]
+async fn logins_over_sessions_of_before_the_outage_keep_to_the_cap_whoever_is_back_first() {
+    for first in 0..2 {
+        let both = Instances::with(&config().max_per_user(NonZeroU32::MIN));
+        let mut logins = Vec::new();
+        for (n, (store, outage)) in (1..).zip(both.stores.iter().zip(&both.outages)) {
+            let before = anonymous();
+            create(store, &before).await;
+            outage.set(true);
+            let login = testing::login(&before, &UserId::new(1), &config(), START + seconds(n));
+            let saved = store.save(&at(seconds(n)), &login, before.stamp(), NonZeroU32::new(1)).await.expect("kept");
+            assert!(matches!(saved, Save::Saved));
+            logins.push(login.id());
+        }
+        for n in [first, 1 - first] {
+            both.outages[n].set(false);
+            let _ = both.stores[n].list(&at(seconds(9)), &UserId::new(1)).await.expect("up"); // any verb tells the store
+        }
+        let listed = both.direct.list(&at(seconds(9)), &UserId::new(1)).await.expect("up");
+        assert_eq!(listed.iter().map(Record::id).collect::<Vec<_>>(), [logins[1]], "{first} was first");
+    }
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ macro_rules! races {
 
 races! {
     three_logins_from_one_cookie_leave_one_session_each
+    of_logins_at_once_as_many_live_as_the_cap_says
     no_renewal_and_no_login_outlives_a_revocation
     sixteen_writers_lose_no_increment
 }
@@ -125,6 +126,28 @@ async fn three_logins_from_one_cookie_leave_one_session_each(start: impl Fn(Sess
         listed.sort_unstable();
         assert_eq!((ids.len(), &listed), (3, &ids), "round {round}");
         assert_eq!(app.0.revoke_all(1).await.expect("up"), 3);
+    }
+}
+
+/// Each ended the other, and the user had no session at all.
+async fn of_logins_at_once_as_many_live_as_the_cap_says(start: impl Fn(SessionConfig) -> App) {
+    let app = start(SessionConfig::new().max_per_user(NonZeroU32::MIN));
+    for round in 0..50 {
+        let both = Arc::new(Barrier::new(2));
+        let logins = [(); 2].map(|()| {
+            let (app, both) = (app.clone(), Arc::clone(&both));
+            tokio::spawn(async move {
+                both.wait().await;
+                app.0.issue(1).await.expect("up").id()
+            })
+        });
+        for login in logins {
+            login.await.expect("no panic");
+        }
+        assert_eq!(app.0.list(1).await.expect("up").len(), 1, "round {round}");
+        let alone = app.0.issue(1).await.expect("up").id();
+        assert_eq!(app.0.list(1).await.expect("up").len(), 1, "round {round}");
+        assert!(app.is_live(alone).await, "round {round}: a login that nobody was in the way of");
     }
 }
 
