@@ -191,15 +191,12 @@ impl FallbackSessionStore {
         }
     }
 
-    /// Begins to write into the journal that something ended; what fails is logged. A session in the store may outlive
-    /// its copies.
-    fn note(&self, what: impl FnOnce() -> Ended, now: Timestamp) -> StoreFuture<()> {
-        let matters = self.max_stale().max(self.0.config.idle);
-        self.0.config.journal.note(|| JournalEntry::new(what(), now, matters))
-    }
-
-    fn note_end(&self, id: SessionId, user: Option<&UserId>, now: Timestamp) -> StoreFuture<()> {
-        self.note(|| Ended::Session { id, user: user.cloned() }, now)
+    /// Begins to write into the journal that a session ended; what fails is logged. A store that was told may forget it
+    /// again, and copies are written back to it; one that was not may keep the session for as long as any can live.
+    fn note_end(&self, id: SessionId, user: Option<&UserId>, now: Timestamp, is_told: bool) -> StoreFuture<()> {
+        let config = &self.0.config;
+        let matters = if is_told { config.idle } else { config.absolute }.max(self.max_stale());
+        config.journal.note(|| JournalEntry::new(Ended::Session { id, user: user.cloned() }, now, matters))
     }
 
     pub(super) fn local(&self) -> MutexGuard<'_, Local> {
@@ -362,7 +359,7 @@ impl FallbackSessionStore {
         };
         if let Some(record) = &ended {
             self.local().end(id, record.user(), now, !is_told);
-            self.note_end(id, record.user(), now).await?;
+            self.note_end(id, record.user(), now, is_told).await?;
         }
         if let Some(record) = ended.as_ref().filter(|_| is_lost) {
             // Now that it has ended here, nobody writes it back over this; unavailable, it is told later.

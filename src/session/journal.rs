@@ -90,7 +90,7 @@ impl JournalEntry {
         Self { what, at, until: at + matters }
     }
 
-    /// When no copy of the session can be served or written back any more.
+    /// When the session can live no longer: not in a store that was never told, nor in a copy.
     pub fn until(&self) -> Timestamp {
         self.until
     }

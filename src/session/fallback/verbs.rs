@@ -7,7 +7,8 @@ use crate::{
     Cx, Error, StoreFuture, UserId,
     clock::Timestamp,
     session::{
-        Create, Endings, Record, Save, SecretHash, SessionId, SessionOutage, SessionStore, Stamp, journal::Ended,
+        Create, Endings, Record, Save, SecretHash, SessionId, SessionOutage, SessionStore, Stamp,
+        journal::{Ended, JournalEntry},
     },
 };
 
@@ -126,11 +127,15 @@ impl SessionStore for FallbackSessionStore {
         let now = self.now(cx);
         // First here: from now on nothing that is on its way brings it back.
         let was_known = self.local().end(id, user, now, true);
-        let noted = self.note_end(id, user, now);
-        let (this, cx, deleted) = (self.clone(), cx.clone(), self.end_in_store(cx, id, user, now));
+        let noted = self.note_end(id, user, now, true);
+        let deleted = self.end_in_store(cx, id, user, now);
+        let (this, cx, user) = (self.clone(), cx.clone(), user.cloned());
         StoreFuture::submit(async move {
             let deleted = deleted.await;
             noted.await?;
+            if deleted.is_err() {
+                this.note_end(id, user.as_ref(), now, false).await?;
+            }
             match deleted {
                 Ok(was) => {
                     this.local().told_ending(id);
@@ -148,11 +153,14 @@ impl SessionStore for FallbackSessionStore {
     fn bury(&self, cx: &Cx, id: SessionId, user: Option<&UserId>, lasting: Duration) -> StoreFuture<()> {
         let now = self.now(cx);
         self.local().end(id, user, now, true);
-        let noted = self.note_end(id, user, now);
-        let (this, buried) = (self.clone(), self.0.store.bury(cx, id, user, lasting));
+        let noted = self.note_end(id, user, now, true);
+        let (this, user, buried) = (self.clone(), user.cloned(), self.0.store.bury(cx, id, user, lasting));
         StoreFuture::submit(async move {
             let buried = buried.await;
             noted.await?;
+            if buried.is_err() {
+                this.note_end(id, user.as_ref(), now, false).await?;
+            }
             buried?;
             this.local().told_ending(id);
             Ok(())
@@ -216,7 +224,9 @@ impl SessionStore for FallbackSessionStore {
     ) -> StoreFuture<Vec<SessionId>> {
         let now = self.now(cx);
         let known = self.local().revoke_all(user, except, lasting, now, true);
-        let noted = self.note(|| Ended::User { user: user.clone(), except, lasting }, now);
+        let ended = || Ended::User { user: user.clone(), except, lasting };
+        let matters = lasting.max(self.max_stale());
+        let noted = self.0.config.journal.note(|| JournalEntry::new(ended(), now, matters));
         let revoked = self.0.store.revoke_all(cx, user, except, lasting);
         let (this, cx, user) = (self.clone(), cx.clone(), user.clone());
         StoreFuture::submit(async move {

@@ -23,7 +23,8 @@ const SLACK: Duration = hours(24);
 
 /// Keeps the endings of sessions in a file of this instance: logouts survive its crash.
 ///
-/// 1. Each logout and each revocation is one line of JSON, on the disk before the logout is answered.
+/// 1. Each logout and each revocation is a line of JSON, on the disk before the logout is answered; where Redis was not
+///    told, a second line may say that it matters for longer.
 /// 2. Lines a day past their time are dropped when the file is opened, and when it has doubled. A day, because their
 ///    time is Redis's, and this host's clock may be ahead of it.
 /// 3. A line cut short by a crash is skipped. After a write that failed, the next one writes the whole file anew.

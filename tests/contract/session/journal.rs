@@ -157,6 +157,35 @@ async fn what_was_logged_out_stays_so_over_a_crash_of_the_instance() {
     .await;
 }
 
+/// An ending that the store was not told of was dropped after the time that copies serve, and the session lived on.
+#[tokio::test]
+async fn a_logout_matters_for_as_long_as_the_session_could_live() {
+    let disk = OnDisk::new();
+    let (switch, direct) = (OutageSwitch::default(), MemorySessionStore::new(Clock::system()));
+    let start = || FallbackSessionStore::new(direct.clone().outage(switch.clone()), &config().journal(disk.open()));
+    let (now, user) = (Clock::system().now(), UserId::new(1));
+    let then = Timestamp::from_micros(now.as_micros() - 3 * 86_400_000_000);
+    let lasting = SessionConfig::new().idle(days(14));
+    let sessions = [(); 3].map(|()| testing::login(&testing::record(&lasting, then), &user, &lasting, then));
+    let first = start();
+    for record in &sessions {
+        assert_eq!(first.create(&Cx::new().at(then), record, None).await.expect("up"), Create::Created);
+    }
+    switch.set(true);
+    let (cx, secret) = (Cx::new().at(then + seconds(1)), testing::secret(&sessions[0]));
+    assert!(first.logout(&cx, sessions[0].id(), &secret, None).expect("a verb").await.expect("kept").is_some());
+    assert!(first.delete(&cx, sessions[1].id(), None).await.expect("kept"));
+    assert_eq!(first.revoke_all(&cx, &user, None, days(30)).await.expect("kept"), [sessions[2].id()]);
+    drop(first);
+
+    let next = start();
+    switch.set(false);
+    for record in &sessions {
+        assert!(next.load(&Cx::new(), record.id()).await.expect("up").is_none());
+        assert!(direct.load(&Cx::new(), record.id()).await.expect("up").is_none(), "told");
+    }
+}
+
 /// A journal that fails at first.
 struct Broken(OutageSwitch, MemoryJournal);
 
