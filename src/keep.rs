@@ -11,7 +11,7 @@ use crate::leaderboard::{Leaderboard, Leaderboards, Name};
 #[cfg(feature = "rate-limit")]
 use crate::rate_limit::RateLimits;
 #[cfg(feature = "session")]
-use crate::session::Sessions;
+use crate::session::{FallbackSessionStore, Sessions};
 #[cfg(feature = "boards")]
 use crate::trending::{Trending, TrendingStore};
 use crate::{
@@ -58,6 +58,8 @@ struct Inner {
     health: Health,
     #[cfg(feature = "session")]
     sessions: Sessions,
+    #[cfg(feature = "session")]
+    session_store: FallbackSessionStore,
     #[cfg(feature = "rate-limit")]
     limits: RateLimits,
     #[cfg(feature = "cache")]
@@ -206,18 +208,24 @@ impl Keep {
         }
     }
 
-    /// Finishes what is under way in the background, and writes the counts, log entries and purges that wait, at most `within`.
-    /// Call it after the last request.
+    /// Finishes what is under way in the background, tells Redis the logouts and changes of sessions that it has missed, and
+    /// writes the counts, log entries and purges that wait, at most `within`. Call it after the last request.
+    ///
+    /// What could not be told or written is a warning of each.
     pub async fn shutdown(&self, within: Duration) {
-        #[cfg(feature = "cache")]
-        let purges = self.0.cache.close(within);
-        #[cfg(not(feature = "cache"))]
-        let purges = std::future::ready(());
-        let drained = async { tokio::join!(self.0.background.drain(within), purges) };
-        #[cfg(feature = "boards")]
-        tokio::join!(self.0.counters.close(within), self.0.actions.close(within), drained);
-        #[cfg(not(feature = "boards"))]
-        drained.await;
+        let sessions = async {
+            #[cfg(feature = "session")]
+            self.0.session_store.close(within).await;
+        };
+        let purges = async {
+            #[cfg(feature = "cache")]
+            self.0.cache.close(within).await;
+        };
+        let boards = async {
+            #[cfg(feature = "boards")]
+            tokio::join!(self.0.counters.close(within), self.0.actions.close(within));
+        };
+        tokio::join!(sessions, purges, boards, self.0.background.drain(within));
     }
 
     /// Waits until Redis is reached, at most `within`; whether it was. At once without Redis.

@@ -8,7 +8,7 @@ use crate::cache::Hosts;
 #[cfg(feature = "redis")]
 use crate::conn::{Credentials, Provider, Redis, RedisConfig};
 #[cfg(feature = "session")]
-use crate::session::SessionConfig;
+use crate::session::{SessionConfig, Sessions};
 use crate::{
     Error, Result, background::Background, client_ip::TrustedProxies, clock::Clock, key::Keyspace, store::OutageSwitch,
 };
@@ -264,9 +264,13 @@ impl KeepBuilder {
     pub(super) fn assemble(self, backend: Backend) -> Keep {
         let (clock, background) = (Clock::system(), Background::default());
         let budget = self.budget.unwrap_or_else(|| self.deadline_or_default().saturating_mul(2));
+        #[cfg(feature = "session")]
+        let store = super::wire::sessions(&backend, &self.sessions, &clock, &background);
         Keep(Arc::new(Inner {
             #[cfg(feature = "session")]
-            sessions: super::wire::sessions(&backend, self.sessions, &clock, &background),
+            sessions: Sessions::new(store.clone()).config(self.sessions).background(background.clone()),
+            #[cfg(feature = "session")]
+            session_store: store,
             #[cfg(feature = "rate-limit")]
             limits: super::wire::limits(&backend, &clock, &background),
             #[cfg(feature = "cache")]

@@ -31,20 +31,20 @@ async fn examined(redis: crate::conn::Redis) -> HealthReport {
 #[cfg(feature = "session")]
 pub(super) fn sessions(
     backend: &Backend,
-    config: crate::session::SessionConfig,
+    config: &crate::session::SessionConfig,
     clock: &Clock,
     background: &Background,
-) -> crate::session::Sessions {
-    use crate::session::{FallbackSessionStore, MemorySessionStore, Sessions};
+) -> crate::session::FallbackSessionStore {
+    use crate::session::{FallbackSessionStore, MemorySessionStore};
     let store = match backend {
         Backend::Memory(switch) => {
             let store = MemorySessionStore::new(clock.clone()).outage(switch.clone());
-            FallbackSessionStore::new(store, &config)
+            FallbackSessionStore::new(store, config)
         }
         #[cfg(feature = "redis")]
-        Backend::Redis(redis) => crate::session::RedisSessionStore::with_fallback(redis, &config),
+        Backend::Redis(redis) => crate::session::RedisSessionStore::with_fallback(redis, config),
     };
-    Sessions::new(store).config(config).background(background.clone())
+    store.background(background.clone())
 }
 
 #[cfg(feature = "rate-limit")]

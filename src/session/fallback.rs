@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use self::retry::Retry;
 use super::{
     CONCERN, Create, Record, Save, SecretHash, SessionConfig, SessionId, SessionOutage, SessionStore, Stamp,
     journal::{Ended, JournalEntry},
@@ -19,6 +20,7 @@ use crate::{Cx, Detour, Error, Result, StoreFuture, UserId, clock::Timestamp, ou
 
 #[cfg(any(test, feature = "redis"))]
 mod elsewhere;
+mod retry;
 mod verbs;
 
 outcomes! {
@@ -104,6 +106,8 @@ pub(super) struct Inner {
     /// What watches for the store's recovery.
     #[cfg(feature = "redis")]
     helper: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
+    /// Tells the store what it was not told, where its recovery does not.
+    retry: Retry,
 }
 
 /// A handle that does not keep the copies alive.
@@ -154,6 +158,7 @@ impl FallbackSessionStore {
             bury_until: AtomicU64::new(0),
             #[cfg(feature = "redis")]
             helper: std::sync::OnceLock::new(),
+            retry: Retry::default(),
         }))
     }
 
@@ -222,7 +227,7 @@ impl FallbackSessionStore {
         if !local.bear(record, now) {
             return Err(error);
         }
-        SessionFallback::Kept.note(cx);
+        self.kept(cx);
         Ok(Create::Created)
     }
 
@@ -236,8 +241,13 @@ impl FallbackSessionStore {
             return Ok(Save::Conflict(Box::new(copy.as_copy())));
         }
         local.change(record);
-        SessionFallback::Kept.note(cx);
+        self.kept(cx);
         Ok(Save::Saved)
+    }
+
+    fn kept(&self, cx: &Cx) {
+        SessionFallback::Kept.note(cx);
+        self.tell_later();
     }
 
     fn keeps_changes(&self) -> bool {
@@ -352,7 +362,7 @@ impl FallbackSessionStore {
             Ok(ended) => (ended, !is_lost),
             Err(error) if error.is_unavailable() => {
                 let copy = copy.ok_or(error)?;
-                SessionFallback::Kept.note(&cx);
+                self.kept(&cx);
                 (Some(copy), false)
             }
             Err(error) => return Err(error),
@@ -365,6 +375,8 @@ impl FallbackSessionStore {
             // Now that it has ended here, nobody writes it back over this; unavailable, it is told later.
             if self.0.store.bury(&cx, id, record.user(), self.max_stale()).await.is_ok() {
                 self.local().told_ending(id);
+            } else {
+                self.tell_later();
             }
             // If it has lost more than this one, that is found out now.
             let _ = self.0.store.has_lost_data(&cx).await;

@@ -271,6 +271,13 @@ impl Local {
         self.is_pending
     }
 
+    /// How many ends and revocations, and how many sessions with changes, the store does not know.
+    pub(super) fn untold(&self) -> (usize, usize) {
+        let revocations = self.revocations.values().filter(|revocation| revocation.pending).count();
+        let endings = self.tombs.values().filter(|tomb| tomb.pending).count();
+        (endings + revocations, self.copies.values().filter(|copy| copy.pending.is_some()).count())
+    }
+
     /// Looks whether all has been told.
     pub(super) fn settle(&mut self) {
         self.is_pending = self.tombs.values().any(|tomb| tomb.pending)

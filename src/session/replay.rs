@@ -57,7 +57,12 @@ impl FallbackSessionStore {
     pub(super) async fn replay(&self, store: &dyn SessionStore, cx: &Cx, data: Data) -> Result<()> {
         self.recall().await;
         let _one_at_a_time = self.0.replaying.lock().await;
-        self.replay_all(store, cx, data).await
+        let told = self.replay_all(store, cx, data).await;
+        if !self.is_settled() {
+            // What came when its turn was over.
+            self.tell_later();
+        }
+        told
     }
 
     async fn replay_all(&self, store: &dyn SessionStore, cx: &Cx, data: Data) -> Result<()> {

@@ -38,7 +38,7 @@ pub(super) async fn save(store: &impl SessionStore, next: &Record, over: &Record
     assert!(matches!(saved, Save::Saved), "{saved:?}");
 }
 
-fn logout(store: &impl SessionStore, record: &Record) -> StoreFuture<Option<Record>> {
+pub(super) fn logout(store: &impl SessionStore, record: &Record) -> StoreFuture<Option<Record>> {
     store.logout(&at(seconds(2)), record.id(), &testing::secret(record), None).expect("it has the verb")
 }
 

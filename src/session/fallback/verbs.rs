@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{FallbackSessionStore, SessionFallback};
+use super::{FallbackSessionStore, SessionFallback, retry::Later};
 use crate::{
     Cx, Error, StoreFuture, UserId,
     clock::Timestamp,
@@ -13,15 +13,18 @@ use crate::{
 };
 
 impl FallbackSessionStore {
-    /// Ends sessions that are known here, that the store has not listed, and that still are this user's; what is not answered is
-    /// told later.
-    async fn end_unlisted(&self, cx: &Cx, user: &UserId, ids: impl Iterator<Item = &SessionId>) {
+    /// Ends sessions that are known here, that the store has not listed, and that still are this user's; whether all of this was
+    /// answered.
+    async fn end_unlisted(&self, cx: &Cx, user: &UserId, ids: impl Iterator<Item = &SessionId>) -> bool {
         let asked: Vec<_> = ids.map(|id| (*id, self.0.store.revoke(cx, user, *id))).collect();
+        let mut are_told = true;
         for (id, asked) in asked {
-            if asked.await.is_ok() {
-                self.local().told_ending(id);
+            match asked.await {
+                Ok(_) => self.local().told_ending(id),
+                Err(_) => are_told = false,
             }
         }
+        are_told
     }
 }
 
@@ -116,7 +119,9 @@ impl SessionStore for FallbackSessionStore {
         StoreFuture::submit(async move {
             match touched.await {
                 Err(error) if error.is_unavailable() && this.0.config.outage != SessionOutage::Deny => {
-                    Ok(this.local().touch(id, generation, now))
+                    let was_known = this.local().touch(id, generation, now);
+                    this.tell_later();
+                    Ok(was_known)
                 }
                 answer => answer,
             }
@@ -131,6 +136,7 @@ impl SessionStore for FallbackSessionStore {
         let deleted = self.end_in_store(cx, id, user, now);
         let (this, cx, user) = (self.clone(), cx.clone(), user.cloned());
         StoreFuture::submit(async move {
+            let mut later = Later::of(&this);
             let deleted = deleted.await;
             noted.await?;
             if deleted.is_err() {
@@ -139,6 +145,7 @@ impl SessionStore for FallbackSessionStore {
             match deleted {
                 Ok(was) => {
                     this.local().told_ending(id);
+                    later.is_told = true;
                     Ok(was || was_known)
                 }
                 Err(error) if error.is_unavailable() => {
@@ -156,6 +163,7 @@ impl SessionStore for FallbackSessionStore {
         let noted = self.note_end(id, user, now, true);
         let (this, user, buried) = (self.clone(), user.cloned(), self.0.store.bury(cx, id, user, lasting));
         StoreFuture::submit(async move {
+            let mut later = Later::of(&this);
             let buried = buried.await;
             noted.await?;
             if buried.is_err() {
@@ -163,6 +171,7 @@ impl SessionStore for FallbackSessionStore {
             }
             buried?;
             this.local().told_ending(id);
+            later.is_told = true;
             Ok(())
         })
     }
@@ -230,6 +239,7 @@ impl SessionStore for FallbackSessionStore {
         let revoked = self.0.store.revoke_all(cx, user, except, lasting);
         let (this, cx, user) = (self.clone(), cx.clone(), user.clone());
         StoreFuture::submit(async move {
+            let mut later = Later::of(&this);
             let revoked = revoked.await;
             noted.await?;
             match revoked {
@@ -239,7 +249,8 @@ impl SessionStore for FallbackSessionStore {
                     for id in &ended {
                         this.local().end(*id, Some(&user), now, false);
                     }
-                    this.end_unlisted(&cx, &user, known.iter().filter(|id| !ended.contains(id))).await;
+                    let unlisted = known.iter().filter(|id| !ended.contains(id));
+                    later.is_told = this.end_unlisted(&cx, &user, unlisted).await;
                     Ok(ended)
                 }
                 Err(error) if error.is_unavailable() => {

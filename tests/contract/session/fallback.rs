@@ -442,3 +442,27 @@ async fn an_outage_without_loss_writes_nothing_back() {
     fragile.kill().await; // and it is not served from a copy any more
     assert!(fragile.stores[0].load(&cx, record.id()).await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_in_an_outage_says_what_it_could_not_tell() {
+    use std::{io::Seek, sync::Arc};
+    let keep = towerkeep::Keep::in_memory();
+    let seen = keep.sessions().issue(1).await.expect("up");
+    keep.force_outage(true);
+    let _login = keep.sessions().issue(2).await.expect("kept");
+    assert!(keep.sessions().revoke(1, &seen.id()).await.expect("kept"));
+    let begin = tokio::time::Instant::now();
+    let file = Arc::new(tempfile::tempfile().expect("a file"));
+    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::clone(&file)).finish();
+    {
+        let _guard = tracing::subscriber::set_default(lines);
+        tracing::callsite::rebuild_interest_cache();
+        keep.shutdown(seconds(2)).await;
+    }
+    assert!(begin.elapsed() <= Duration::from_millis(2_100), "{:?}", begin.elapsed());
+    (&*file).rewind().expect("a file");
+    let told = std::io::read_to_string(&*file).expect("text");
+    let lost: Vec<_> = told.lines().filter(|line| line.contains("was not told")).collect();
+    assert_eq!(lost.len(), 1, "{told}");
+    assert!(lost[0].contains("endings=1 changes=1 journal=false"), "{told}");
+}
