@@ -372,16 +372,20 @@ impl FallbackSessionStore {
             self.note_end(id, record.user(), now, is_told).await?;
         }
         if let Some(record) = ended.as_ref().filter(|_| is_lost) {
-            // Now that it has ended here, nobody writes it back over this; unavailable, it is told later.
-            if self.0.store.bury(&cx, id, record.user(), self.max_stale()).await.is_ok() {
-                self.local().told_ending(id);
-            } else {
-                self.tell_later();
-            }
-            // If it has lost more than this one, that is found out now.
-            let _ = self.0.store.has_lost_data(&cx).await;
+            self.bury_missed(&cx, id, record.user()).await;
         }
         Ok(ended)
+    }
+
+    /// The store missed what has ended here: nobody writes it back over this; unavailable, it is told later.
+    async fn bury_missed(&self, cx: &Cx, id: SessionId, user: Option<&UserId>) {
+        if self.0.store.bury(cx, id, user, self.max_stale()).await.is_ok() {
+            self.local().told_ending(id);
+        } else {
+            self.tell_later();
+        }
+        // If it has lost more than this one, that is found out now.
+        let _ = self.0.store.has_lost_data(cx).await;
     }
 
     /// The store knows of no session that this secret opens, and the copy says there was one: the store has lost it, and

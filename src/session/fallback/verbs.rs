@@ -143,6 +143,11 @@ impl SessionStore for FallbackSessionStore {
                 this.note_end(id, user.as_ref(), now, false).await?;
             }
             match deleted {
+                Ok(false) if was_known => {
+                    this.bury_missed(&cx, id, user.as_ref()).await;
+                    later.is_told = true;
+                    Ok(true)
+                }
                 Ok(was) => {
                     this.local().told_ending(id);
                     later.is_told = true;

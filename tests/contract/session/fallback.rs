@@ -308,7 +308,10 @@ struct Fragile {
 
 impl Fragile {
     async fn start() -> Self {
-        let server = RedisServer::start();
+        Self::before(RedisServer::start()).await
+    }
+
+    async fn before(server: RedisServer) -> Self {
         let config = || RedisConfig::new(&server.user_url()).expect("a url").deadline(Duration::from_millis(250));
         let connect = || Redis::new(config()).expect("in a runtime");
         let redis = [connect(), connect()];
@@ -441,6 +444,32 @@ async fn an_outage_without_loss_writes_nothing_back() {
     assert!(!lives(&fragile.stores[1], &cx, record.id()).await);
     fragile.kill().await; // and it is not served from a copy any more
     assert!(fragile.stores[0].load(&cx, record.id()).await.is_err());
+}
+
+/// Emptied between the load and the logout of one request: the instance missed nothing, and the other one wrote the session back.
+#[tokio::test]
+async fn a_session_that_is_ended_just_after_it_was_lost_is_not_written_back() {
+    let server = RedisServer::start();
+    let mut client = server.client().await;
+    // Data that was not lost lately: no mark is left by each logout.
+    let () = redis::cmd("SET").arg("tk:session:epoch").arg("old:1").query_async(&mut client).await.expect("up");
+    let fragile = Fragile::before(server).await;
+    let (cx, user, ended, kept) = (Cx::new(), UserId::new(1), login_now(1), login_now(1));
+    for record in [&ended, &kept] {
+        assert_eq!(fragile.stores[0].create(&cx, record, None).await.expect("up"), Create::Created);
+        fragile.see(record).await;
+    }
+    let () = redis::cmd("FLUSHALL").query_async(&mut client).await.expect("up");
+    assert!(fragile.stores[0].delete(&cx, ended.id(), Some(&user)).await.expect("up"));
+    eventually("the other instance hears of it, and writes back the rest", async || {
+        let _served = fragile.stores[1].load(&cx, kept.id()).await;
+        let listed = RedisSessionStore::new(&fragile.redis[1]).list(&cx, &user).await;
+        let is_back = listed.is_ok_and(|listed| listed.iter().any(|record| record.id() == kept.id()));
+        is_back && fragile.stores[1].load(&cx, ended.id()).await.is_ok_and(|found| found.is_none())
+    })
+    .await;
+    fragile.wait_until(true).await;
+    fragile.see(&kept).await;
 }
 
 #[tokio::test(start_paused = true)]
