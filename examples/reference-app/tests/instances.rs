@@ -21,7 +21,8 @@ impl Pair {
     async fn start() -> Self {
         let (redis, dir) = (RedisServer::start(), tempfile::tempdir().expect("a temporary directory"));
         let database = format!("sqlite:{}", dir.path().join("shared.db").display());
-        let args = [PATIENT.as_slice(), &["--redis", &redis.url(), "--database", &database]].concat();
+        let url = redis.url();
+        let args = [PATIENT.as_slice(), &["--redis", &url, "--database", &database]].concat();
         let one = App::start(&args);
         let two = App::start(&args);
         let pair = Self { redis, one, two, _dir: dir };
