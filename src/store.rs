@@ -74,6 +74,15 @@ impl Cx {
         self
     }
 
+    /// For what a request does for others: a budget of its own, half of what is left. What is then charged here is the time that it
+    /// took, not that of each verb, of which many wait at once.
+    #[cfg(feature = "session")]
+    pub(crate) fn apart(&self) -> Self {
+        let Some(request) = &self.request else { return self.clone() };
+        let half = Duration::from_micros(request.left.load(Relaxed) / 2);
+        self.clone().with_budget(half)
+    }
+
     /// Decides as if the time were `now`: for tests of stores, memory and Redis alike.
     #[must_use]
     pub fn at(mut self, now: Timestamp) -> Self {

@@ -1,5 +1,7 @@
 //! What the store is told when it is back: first what ended, then what changed, then what it has lost.
 
+use std::time::Instant;
+
 use super::{
     Create, FallbackSessionStore, Record, Save, SessionFallback, SessionStore,
     delta::Delta,
@@ -330,9 +332,11 @@ impl FallbackSessionStore {
             return;
         }
         let Ok(_one_at_a_time) = self.0.replaying.try_lock() else { return };
-        if let Err(error) = self.replay_all(&*self.0.store, cx, Data::Kept).await {
+        let began = Instant::now();
+        if let Err(error) = self.replay_all(&*self.0.store, &cx.apart(), Data::Kept).await {
             tracing::debug!(%error, "the session store is still away");
         }
+        cx.charge(began.elapsed());
     }
 }
 

@@ -106,11 +106,21 @@ impl Faulty {
     }
 }
 
+/// What a trip to a server costs the request that makes it, if there is one.
+fn charged(cx: &Cx) -> Result<(), Error> {
+    let is_spent = cx.allowance(Duration::MAX).is_zero();
+    cx.charge(Duration::from_millis(1));
+    if is_spent { Err(Error::unavailable("the request has spent its time")) } else { Ok(()) }
+}
+
 impl SessionStore for Faulty {
     fn now(&self, cx: &Cx) -> Timestamp {
         self.store.now(cx)
     }
     fn load(&self, cx: &Cx, id: SessionId) -> StoreFuture<Option<Record>> {
+        if let Err(error) = charged(cx) {
+            return StoreFuture::err(error);
+        }
         let Some(doomed) = self.doomed.lock().expect("no panic while held").take() else {
             return self.unless_spoiled(|it| it.id() == id, || self.unless_away(None, self.store.load(cx, id)));
         };
@@ -142,6 +152,9 @@ impl SessionStore for Faulty {
         self.unless_spoiled(|it| it.id() == id, || self.store.touch(cx, id, generation))
     }
     fn delete(&self, cx: &Cx, id: SessionId, user: Option<&UserId>) -> StoreFuture<bool> {
+        if let Err(error) = charged(cx) {
+            return StoreFuture::err(error);
+        }
         self.unless_spoiled(|it| it.id() == id, || self.answer(self.store.delete(cx, id, user)))
     }
     fn logout(

@@ -119,3 +119,28 @@ async fn what_the_store_cannot_take_keeps_nothing_else_from_it() {
         }
     }
 }
+
+/// Each of those that were told at once was charged to the request by itself, and its own session was unavailable.
+#[tokio::test]
+async fn what_a_request_tells_for_others_leaves_time_for_its_own_session() {
+    let faulty = Faulty::new();
+    let store = FallbackSessionStore::new(faulty.clone(), &config());
+    let unknown = of(1);
+    create(&faulty, &unknown).await;
+    let ended: Vec<_> = (0..100).map(|_| of(2)).collect();
+    for record in &ended {
+        create(&store, record).await;
+    }
+    faulty.outage.set(true);
+    for record in &ended {
+        assert!(store.delete(&at(seconds(1)), record.id(), record.user()).await.expect("kept"));
+    }
+    faulty.outage.set(false);
+    let cx = at(seconds(2)).with_budget(std::time::Duration::from_millis(50));
+    assert!(store.load(&cx, unknown.id()).await.expect("not spent on others").is_some());
+    while !store.is_settled() {
+        let cx = at(seconds(2)).with_budget(std::time::Duration::from_millis(50));
+        store.load(&cx, unknown.id()).await.expect("not spent on others");
+    }
+    assert!(faulty.store.load(&at(seconds(2)), ended[99].id()).await.expect("up").is_none(), "told in the end");
+}

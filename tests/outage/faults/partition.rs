@@ -206,7 +206,14 @@ impl Two {
         if is_chosen || is_elsewhere {
             return Ok(Seen::Nothing);
         }
-        right("/me of a login elsewhere", &answer, &user.to_string())
+        right("/me of a login elsewhere", &answer, &user.to_string()).map_err(|wrong| {
+            let side = if is_at_the_cut { "cut off" } else { "connected" };
+            let (took, redis) = (began.elapsed(), here.keep.status().as_str());
+            format!(
+                "{wrong} after {took:?} at the {side} instance, whose redis is {redis}: {}",
+                answer.header("redis-status")
+            )
+        })
     }
 }
 
