@@ -257,13 +257,8 @@ async fn partitioned(name: &str, length: Duration, users: u64) {
     let reports = [connected.and(more_connected), cut.and(more_cut)];
     let figures = [0, 1].map(|side| Figures::of(&reports[side], &watches[side], began));
     figures[1].print(name);
-    // Not afterwards: healed at a load that this build cannot carry in time.
-    assert_eq!(
-        watches[0].times(Status::Down),
-        0,
-        "{name}: the connected instance did not stay up: {:?}",
-        watches[0].changes()
-    );
+    let changes = watches[0].changes();
+    assert!(changes.is_empty(), "{name}: the connected instance did not stay up: {changes:?}");
     figures[1].noticed_within(500);
     figures[1].recovered_within(1_500);
     assert_eq!(figures[1].openings, 1, "{name}: {:?}", figures[1]);

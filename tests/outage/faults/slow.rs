@@ -26,11 +26,11 @@ async fn slowed(name: &'static str, mode: Mode, seconds: u64) -> super::figures:
     .await
 }
 
-/// Passes when answers that take half of the deadline are waited for: Redis is given up for stalls of this machine alone.
+/// Passes when answers that take half of the deadline are waited for: Redis is given up once at most, for a stall of this machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_answer_takes_half_of_the_deadline() {
     let figures = slowed("answers take half of the deadline", Mode::Delay(DEADLINE / 4), 3).await;
-    figures.stayed_in_use();
+    assert!(figures.openings <= 1, "{figures:?}");
 }
 
 /// Passes when answers that take twice the deadline open the breaker once, and keep it open: a probe that is slower than any
@@ -42,13 +42,12 @@ async fn each_answer_takes_twice_the_deadline() {
     figures.recovered_within(2_000);
 }
 
-/// Passes when a hundredth of the packets, held for a moment each way, never opens the breaker; a stall of this machine may. A request
-/// and its answer can both be among them, so the moment is less than half of the deadline.
+/// Passes when a hundredth of the packets, held for a moment each way, never opens the breaker; a stall of this machine may once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_packet_in_a_hundred_is_held_for_a_moment() {
-    let mode = Mode::Lossy { one_in: 100, hold: DEADLINE * 3 / 10 };
-    let figures = slowed("1 % of packets held for 7.5 ms", mode, 4).await;
-    figures.stayed_in_use();
+    let mode = Mode::Lossy { one_in: 100, hold: DEADLINE * 2 / 5 };
+    let figures = slowed("1 % of packets held for 10 ms", mode, 4).await;
+    assert!(figures.openings <= 1, "{figures:?}");
 }
 
 /// Passes when a hundredth of the packets, held for so long that all behind them are late (a retransmission), opens the breaker less often
